@@ -1,0 +1,235 @@
+// What server and keeper say to each other, as plain structs, and their bytes. Pure: no I/O
+// (packet_channel.hpp has it). A message is one SEQPACKET datagram; its descriptors travel beside
+// it. Every request gets exactly one reply.
+#pragma once
+
+#include "keeper/descriptor.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace rooster::keeper {
+
+inline constexpr std::uint8_t kProtocolVersion = 1;
+inline constexpr std::size_t kMaxMessageBytes =
+    2 * 1024 * 1024;                                 // argv + env, as Linux bounds them
+inline constexpr std::size_t kMaxStrings = 8192;     // in one argv or env
+inline constexpr std::size_t kMaxNameBytes = 255;    // machine ids, cgroup and stored names
+inline constexpr std::size_t kMaxListeners = 64;     // of one address: one per worker
+inline constexpr std::size_t kMaxDescriptors = 128;  // of one message; the kernel's bound is 253
+inline constexpr std::size_t kMachinesPerReply = 8;
+inline constexpr std::size_t kOutputTailBytes = 4096;
+
+// ---- requests, server -> keeper ----
+
+/// First message of a server. Reply: Welcome.
+struct Hello {};
+
+/// The server serves: from now on its death is a crash, not a failed start. Reply: Done.
+struct Ready {};
+
+/// `count` SO_REUSEPORT listeners. The keeper keeps them; the same (name, host, port) gives the
+/// same sockets again, more of them if `count` has grown, never fewer. Reply: Listening or Failed.
+struct Listen {
+  std::string name;  ///< tells two addresses with port 0 apart, e.g. "https"
+  std::string
+      host;  ///< IPv4 or IPv6 literal; "" = every address, both families where there are both
+  std::uint16_t port = 0;  ///< 0 = the kernel's choice, told in the reply
+  std::uint16_t count = 1;
+  std::uint16_t backlog = 4096;
+};
+
+/// The keeper closes its copies of these listeners: accept what is queued first. Reply: Done,
+/// Failed ENOENT.
+struct Unlisten {
+  std::string name, host;
+  std::uint16_t port = 0;  ///< as in Listen, not the kernel's choice
+};
+
+/// Starts a machine. Reply: Spawned when the command was executed, else SpawnFailed.
+struct Spawn {
+  std::string machine;               ///< its id; at most one alive of each
+  std::vector<std::string> argv;     ///< argv[0] is looked up in PATH of `env`, unless it has a '/'
+  std::vector<std::string> env;      ///< "KEY=value"; nothing else is inherited
+  std::string cwd;                   ///< "" = "/"
+  std::optional<std::uint32_t> uid;  ///< wins over `user`
+  std::optional<std::uint32_t> gid;  ///< default: the user's own, or the same number as `uid`
+  std::string user;  ///< "" = the keeper's own; a name or a number. Needs root, else it is skipped
+                     ///< and told.
+  std::string cgroup;            ///< a name below the keeper's cgroup; "" = the machine's id
+  std::uint8_t kill_signal = 2;  ///< used when the keeper itself stops the machine; SIGINT as Fly
+  std::chrono::milliseconds kill_timeout{5000};
+  bool wants_notify = false;  ///< adds NOTIFY_SOCKET to `env` and passes the socket's other side
+  std::string fingerprint;  ///< kept and listed: says to a successor which configuration runs here
+};
+
+/// `signal` to the machine's process group. Reply: Done, or Failed ESRCH (not alive).
+struct Signal {
+  std::string machine;
+  std::uint8_t signal = 0;
+};
+
+/// SIGKILL to everything of the machine, daemons that left its group included. Reply: Done; Exited
+/// follows.
+struct Kill {
+  std::string machine;
+};
+
+/// Stops (Thaw: resumes) every process of the machine. Reply: Done once all are frozen; Failed
+/// EOPNOTSUPP where there is no writable cgroup2.
+struct Freeze {
+  std::string machine;
+};
+struct Thaw {
+  std::string machine;
+};
+
+/// The machines alive, in order of their ids, from the one after `after`. Reply: Machines.
+struct List {
+  std::string after;
+};
+
+/// Keeps a descriptor under a name for successors (ticket keys); replaces an older one. Reply:
+/// Done.
+struct Store {
+  std::string name;
+  Descriptor descriptor;
+};
+
+/// Reply: Fetched, or Failed ENOENT.
+struct Fetch {
+  std::string name;
+};
+
+/// What follows when this server exits with 0: true = machines stay and a successor is started
+/// (restart, upgrade); false, the default = machines are stopped and the keeper exits. Reply: Done.
+struct KeepMachines {
+  bool keep = false;
+};
+
+using Request = std::variant<Hello, Ready, Listen, Unlisten, Spawn, Signal, Kill, Freeze, Thaw,
+                             List, Store, Fetch, KeepMachines>;
+
+// ---- replies, keeper -> server ----
+
+struct Done {};
+
+/// Any request that could not be done.
+struct Failed {
+  std::int32_t error =
+      0;  ///< errno; EPIPE = the keeper is gone, EAGAIN = too many requests pending
+  std::string text;
+};
+
+struct Welcome {
+  std::uint32_t generation =
+      1;  ///< 1 = the keeper's first server; more = a successor: List and adopt
+  std::int32_t keeper_pid = 0;
+  bool is_root = false;
+  bool can_freeze = false;  ///< also: machines have cgroups
+  std::string cgroup;       ///< the keeper's directory of machine cgroups; "" = none
+};
+
+struct Listening {
+  std::uint16_t port = 0;
+  Descriptors sockets;  ///< `count` of them, or more: accept from all
+};
+
+struct Spawned {
+  std::int32_t pid = 0;
+  std::uint64_t start_time = 0;  ///< /proc/<pid>/stat field 22
+  std::string cgroup;            ///< absolute directory; "" = none
+  bool user_applied = true;      ///< false: another user was asked for, but the keeper isn't root
+  Descriptor pidfd;
+  Descriptor output;  ///< stdout and stderr, non-blocking
+  Descriptor notify;  ///< datagram socket with SO_PASSCRED, if wanted: check the sender's cgroup
+};
+
+enum class SpawnStep : std::uint8_t {
+  Prepare,
+  Fork,
+  Session,
+  Stdio,
+  Cgroup,
+  Limits,
+  User,
+  Directory,
+  Privileges,
+  Exec
+};
+std::string_view to_string(SpawnStep step);
+
+struct SpawnFailed {
+  std::int32_t error = 0;
+  SpawnStep step = SpawnStep::Exec;
+  std::string text;  ///< for a person: "exec /srv/app: No such file or directory"
+};
+
+/// One machine that is alive.
+struct Alive {
+  std::string machine;
+  std::string fingerprint;
+  Spawned process;
+  bool is_frozen = false;
+  std::string output_tail;  ///< what it wrote while no server read, at most kOutputTailBytes of it
+};
+
+struct Machines {
+  std::vector<Alive> machines;  ///< at most kMachinesPerReply
+  bool has_more = false;        ///< ask again with the last one's id
+};
+
+struct Fetched {
+  Descriptor descriptor;
+};
+
+using Reply =
+    std::variant<Done, Failed, Welcome, Listening, Spawned, SpawnFailed, Machines, Fetched>;
+
+// ---- events, keeper -> server ----
+
+/// A machine's process has exited, and what it left behind is killed.
+struct Exited {
+  std::string machine;
+  std::int32_t pid = 0;
+  std::int32_t code = 0;    ///< exit status, if signal == 0
+  std::int32_t signal = 0;  ///< what killed it
+  bool out_of_memory = false;
+};
+
+using Event = std::variant<Exited>;
+
+// ---- bytes ----
+
+/// A message as it travels.
+struct Packet {
+  std::string bytes;
+  Descriptors descriptors;
+};
+
+struct NumberedRequest {
+  std::uint64_t id = 0;
+  Request request;
+};
+struct NumberedReply {
+  std::uint64_t id = 0;
+  Reply reply;
+};
+using FromKeeper = std::variant<NumberedReply, Event>;
+
+/// The message's descriptors move into the packet.
+Packet encode(NumberedRequest message);
+Packet encode(NumberedReply message);
+Packet encode(Event event);
+
+/// Empty if the bytes or the number of descriptors are not exactly one message of this version
+/// within its bounds.
+std::optional<NumberedRequest> decode_request(Packet packet);
+std::optional<FromKeeper> decode_from_keeper(Packet packet);
+
+}  // namespace rooster::keeper
