@@ -1,0 +1,107 @@
+// Stream: a non-blocking byte stream over one descriptor, with TLS where an SSL* was given. Try
+// first; suspend (by a Waiter) only when the kernel says not yet. Every byte stream of the project
+// is one of these.
+//
+// Writing always takes everything: what the kernel does not take at once waits in the stream,
+// encrypted. Whoever writes bounds it by not producing more while has_pending().
+#pragma once
+
+#include "core/descriptor.hpp"
+#include "core/error.hpp"
+#include "core/loop.hpp"
+
+#include <openssl/types.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace rooster {
+
+struct SslDeleter {
+  void operator()(SSL* ssl) const;
+};
+using SslPtr = std::unique_ptr<SSL, SslDeleter>;
+
+/// What one attempt to read gave.
+struct ReadResult {
+  enum class Status : std::uint8_t {
+    Some,    ///< `bytes` were read
+    Later,   ///< nothing yet: wait for the descriptor to be readable
+    End,     ///< orderly end: FIN, or close_notify under TLS
+    Failed,  ///< reset, TLS error, or FIN without close_notify
+  };
+  Status status;
+  std::size_t bytes = 0;
+};
+
+class Stream {
+ public:
+  /// Takes `fd` (non-blocking). `ready`: what may be assumed of it (Pollable).
+  Stream(Loop& loop, Descriptor fd, std::uint8_t ready = Pollable::kWritable);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  /// From now on everything goes through `ssl`; call before the first byte.
+  void secure(SslPtr ssl);
+  SSL* ssl() const { return ssl_.get(); }
+
+  /// One attempt. `bytes` smaller than `into` under plain TCP means the kernel had no more.
+  ReadResult read(std::span<char> into);
+  /// True when a read may give something without waiting for the kernel.
+  bool may_read() const;
+
+  /// Sends or keeps all of `bytes`. False: the connection is broken.
+  bool write(std::string_view bytes);
+  /// Two pieces as one send (plain) or one run of records (TLS).
+  bool write(std::string_view first, std::string_view second);
+  bool has_pending() const { return pending_begin_ < pending_.size(); }
+  std::size_t pending_bytes() const { return pending_.size() - pending_begin_; }
+  /// Tries again to send what is pending. False: broken.
+  bool flush();
+
+  /// One step of the TLS handshake: Some (done), Later (wait readable; pending output first),
+  /// Failed.
+  ReadResult::Status handshake();
+  /// Announces the end of our bytes: close_notify, then FIN once nothing is pending.
+  void shutdown_write();
+  /// True once nothing of ours was refused by the kernel for good.
+  bool is_broken() const { return broken_; }
+  /// Bytes of ours that reached the kernel: 0 means the peer can't have seen any.
+  std::size_t sent_bytes() const { return sent_bytes_; }
+
+  Pollable& pollable() { return pollable_; }
+  const Pollable& pollable() const { return pollable_; }
+  int fd() const { return pollable_.fd(); }
+  Interest readable() { return {&pollable_, Pollable::kReadable}; }
+  Interest writable() { return {&pollable_, Pollable::kWritable}; }
+  /// Only a broken connection or the peer's FIN, for those who do not want to read now.
+  Interest gone() { return {&pollable_, Pollable::kPeerClosed | Pollable::kBroken}; }
+  void close();
+
+ private:
+  friend struct StreamBio;
+  std::ptrdiff_t receive(char* into, std::size_t size);
+  bool send_or_keep(std::string_view bytes);
+  bool uncork();
+  void keep(std::string_view bytes);
+
+  Pollable pollable_;
+  SslPtr ssl_;
+  std::vector<char> pending_;
+  std::size_t pending_begin_ = 0;
+  std::size_t corked_ = 0;
+  std::size_t sent_bytes_ = 0;
+  bool broken_ = false;
+  bool saw_end_ = false;
+  bool fin_wanted_ = false;
+};
+
+/// Waits until what is pending has been sent. Errors: ClientLeft-like Fault `broken` when the
+/// connection broke, `late` at the deadline, or the interruption's.
+Task<> drain(Stream& stream, Waiter& waiter, TimePoint deadline, Fault broken, Fault late);
+
+}  // namespace rooster
