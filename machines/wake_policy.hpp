@@ -1,0 +1,33 @@
+// Which requests may wake an app (contract 7): a pure function of the app's policy and what is
+// known of the request.
+#pragma once
+
+#include "config/app_config.hpp"
+
+#include <string>
+#include <string_view>
+
+namespace rooster::machines {
+
+/// What would wake the app. Views need to live only for the call they are passed to.
+struct WakeAttempt {
+  std::string_view source;  ///< client's address in text
+  std::string_view method;  ///< "" where there is no request: TCP, SNI, operator
+  std::string_view path;    ///< without the query
+  std::string_view user_agent;
+  bool only_sni = false;  ///< a TLS ClientHello, no request yet
+};
+
+/// Does the policy let this attempt wake the app? The reason of a refusal goes to `why` if given.
+bool may_wake(const config::WakePolicy& policy, const WakeAttempt& attempt,
+              std::string* why = nullptr);
+
+/// Does the glob match the whole text? `*` stands for any run of characters, '/' included; `?` for
+/// one.
+bool matches_glob(std::string_view glob, std::string_view text, bool ignore_case = false);
+
+/// Is `address` (text) inside `range` ("10.0.0.0/8", "2001:db8::/32", or one address)? An
+/// IPv4-mapped IPv6 address counts as its IPv4 address.
+bool in_range(std::string_view address, std::string_view range);
+
+}  // namespace rooster::machines
