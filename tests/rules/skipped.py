@@ -1,0 +1,31 @@
+"""Names the tests that were skipped and why. Under ROOSTER_CI=1 a skipped test is a failed one; only where the
+folder of shared vectors does not exist at all may the tests that read it skip.
+  skipped.py <JUnit file of ctest>"""
+import os
+import re
+import sys
+import xml.etree.ElementTree
+
+import tree
+
+SHARED = tree.ROOT.parent / "shared"
+WHY = re.compile(r"skipped[:\]]?\s*(.*)|Skipped\s*\n(.*)", re.I)
+
+
+def main():
+    bad = 0
+    cases = xml.etree.ElementTree.parse(sys.argv[1]).getroot().iter("testcase")
+    for case in cases:
+        if case.find("skipped") is None:
+            continue
+        output = case.findtext("system-out") or ""
+        excused = not SHARED.is_dir() and "shared" in output
+        bad += not excused
+        line = next((line for line in output.split("\n") if WHY.search(line)), "no reason given")
+        print(f"skipped{' (excused)' if excused else ''}: {case.get('name')}: {line.strip()[:140]}")
+    if bad and os.environ.get("ROOSTER_CI") == "1":
+        sys.exit(f"{bad} skipped test(s) count as failed here (ROOSTER_CI=1)")
+
+
+if __name__ == "__main__":
+    main()
