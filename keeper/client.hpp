@@ -2,8 +2,8 @@
 // nothing here blocks but call(), which is for start-up.
 #pragma once
 
+#include "core/descriptor.hpp"
 #include "core/error.hpp"
-#include "keeper/descriptor.hpp"
 #include "keeper/protocol.hpp"
 
 #include <chrono>
@@ -31,7 +31,7 @@ class Client {
 
   int fd() const { return channel_.get(); }
   /// False once the keeper is gone: the server should end, as its machines have.
-  bool is_open() const { return channel_.is_open(); }
+  bool is_open() const { return static_cast<bool>(channel_); }
   /// Watch fd() for writability too.
   bool wants_write() const { return is_open() && !unsent_.empty(); }
 

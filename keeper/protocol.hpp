@@ -3,7 +3,7 @@
 // it. Every request gets exactly one reply.
 #pragma once
 
-#include "keeper/descriptor.hpp"
+#include "core/descriptor.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -14,6 +14,8 @@
 #include <vector>
 
 namespace rooster::keeper {
+
+using Descriptors = std::vector<Descriptor>;
 
 inline constexpr std::uint8_t kProtocolVersion = 1;
 inline constexpr std::size_t kMaxMessageBytes =

@@ -1,0 +1,362 @@
+// The messages' bytes: version, class, kind, id, then the fields in order; numbers are
+// little-endian, a string is its length and its bytes. One list of fields per message serves both
+// directions.
+#include "keeper/protocol.hpp"
+
+#include <array>
+#include <limits>
+#include <type_traits>
+
+namespace rooster::keeper {
+namespace {
+
+enum class Class : std::uint8_t { Request = 1, Reply = 2, Event = 3 };
+
+class Writer {
+ public:
+  explicit Writer(Packet& packet) : packet_(packet) {}
+
+  template <class... Fields>
+  void operator()(Fields&... fields) {
+    (put(fields), ...);
+  }
+
+  template <class Number>
+    requires std::is_integral_v<Number>
+  void put(Number number) {
+    auto bits = static_cast<std::uint64_t>(number);
+    for (std::size_t i = 0; i < sizeof(Number); ++i, bits >>= 8)
+      packet_.bytes.push_back(static_cast<char>(bits & 0xFF));
+  }
+  void put(SpawnStep step) { put(static_cast<std::uint8_t>(step)); }
+  void put(std::chrono::milliseconds time) { put(static_cast<std::int64_t>(time.count())); }
+  void put(std::string& text) {
+    put(static_cast<std::uint32_t>(text.size()));
+    packet_.bytes += text;
+  }
+  void put(std::optional<std::uint32_t>& number) {
+    put(number.has_value());
+    if (number) put(*number);
+  }
+  void put(Descriptor& descriptor) {
+    put(static_cast<bool>(descriptor));
+    if (descriptor) packet_.descriptors.push_back(std::move(descriptor));
+  }
+  template <class T>
+  void put(std::vector<T>& list) {
+    put(static_cast<std::uint32_t>(list.size()));
+    for (T& one : list) put(one);
+  }
+  template <class T>
+    requires std::is_class_v<T>
+  void put(T& message);
+
+ private:
+  Packet& packet_;
+};
+
+// Every get() leaves its target alone once something was wrong.
+class Reader {
+ public:
+  explicit Reader(Packet& packet) : packet_(packet), rest_(packet.bytes) {}
+
+  template <class... Fields>
+  void operator()(Fields&... fields) {
+    (get(fields), ...);
+  }
+
+  bool is_complete() const {
+    return ok_ && rest_.empty() && next_descriptor_ == packet_.descriptors.size();
+  }
+
+  template <class Number>
+    requires std::is_integral_v<Number>
+  void get(Number& number) {
+    if (rest_.size() < sizeof(Number)) return refuse();
+    std::uint64_t bits = 0;
+    for (std::size_t i = sizeof(Number); i-- > 0;)
+      bits = bits << 8 | static_cast<unsigned char>(rest_[i]);
+    rest_.remove_prefix(sizeof(Number));
+    if constexpr (std::is_same_v<Number, bool>) {
+      if (bits > 1) return refuse();
+    }
+    number = static_cast<Number>(bits);
+  }
+  void get(SpawnStep& step) {
+    std::uint8_t number = 0;
+    get(number);
+    if (number > static_cast<std::uint8_t>(SpawnStep::Exec)) return refuse();
+    step = static_cast<SpawnStep>(number);
+  }
+  void get(std::chrono::milliseconds& time) {
+    std::int64_t count = 0;
+    get(count);
+    // A bound of a day keeps every later sum of times in range.
+    if (count < 0 || count > 86'400'000) return refuse();
+    time = std::chrono::milliseconds(count);
+  }
+  void get(std::string& text) {
+    std::uint32_t size = 0;
+    get(size);
+    if (!ok_ || size > rest_.size()) return refuse();
+    text.assign(rest_.substr(0, size));
+    rest_.remove_prefix(size);
+  }
+  void get(std::optional<std::uint32_t>& number) {
+    bool has = false;
+    get(has);
+    if (ok_ && has) get(number.emplace());
+  }
+  void get(Descriptor& descriptor) {
+    bool has = false;
+    get(has);
+    if (!ok_ || !has) return;
+    if (next_descriptor_ == packet_.descriptors.size()) return refuse();
+    descriptor = std::move(packet_.descriptors[next_descriptor_++]);
+  }
+  template <class T>
+  void get(std::vector<T>& list) {
+    std::uint32_t size = 0;
+    get(size);
+    // Each element takes at least one byte: a lying count can't make us allocate.
+    if (!ok_ || size > kMaxStrings || size > rest_.size()) return refuse();
+    list.resize(size);
+    for (T& one : list) {
+      if (!ok_) return;
+      get(one);
+    }
+  }
+  template <class T>
+    requires std::is_class_v<T>
+  void get(T& message);
+
+ private:
+  void refuse() {
+    ok_ = false;
+    rest_ = {};
+  }
+
+  Packet& packet_;
+  std::string_view rest_;
+  std::size_t next_descriptor_ = 0;
+  bool ok_ = true;
+};
+
+// Messages without fields.
+template <class Archive, class Message>
+  requires std::is_empty_v<Message>
+void fields(Archive&, Message&) {}
+
+template <class Archive>
+void fields(Archive& a, Listen& m) {
+  a(m.name, m.host, m.port, m.count, m.backlog);
+}
+template <class Archive>
+void fields(Archive& a, Unlisten& m) {
+  a(m.name, m.host, m.port);
+}
+template <class Archive>
+void fields(Archive& a, Spawn& m) {
+  a(m.machine, m.argv, m.env, m.cwd, m.uid, m.gid, m.user, m.cgroup, m.kill_signal, m.kill_timeout,
+    m.wants_notify, m.fingerprint);
+}
+template <class Archive>
+void fields(Archive& a, Signal& m) {
+  a(m.machine, m.signal);
+}
+template <class Archive>
+void fields(Archive& a, Kill& m) {
+  a(m.machine);
+}
+template <class Archive>
+void fields(Archive& a, Freeze& m) {
+  a(m.machine);
+}
+template <class Archive>
+void fields(Archive& a, Thaw& m) {
+  a(m.machine);
+}
+template <class Archive>
+void fields(Archive& a, List& m) {
+  a(m.after);
+}
+template <class Archive>
+void fields(Archive& a, Store& m) {
+  a(m.name, m.descriptor);
+}
+template <class Archive>
+void fields(Archive& a, Fetch& m) {
+  a(m.name);
+}
+template <class Archive>
+void fields(Archive& a, KeepMachines& m) {
+  a(m.keep);
+}
+template <class Archive>
+void fields(Archive& a, Failed& m) {
+  a(m.error, m.text);
+}
+template <class Archive>
+void fields(Archive& a, Welcome& m) {
+  a(m.generation, m.keeper_pid, m.is_root, m.can_freeze, m.cgroup);
+}
+template <class Archive>
+void fields(Archive& a, Listening& m) {
+  a(m.port, m.sockets);
+}
+template <class Archive>
+void fields(Archive& a, Spawned& m) {
+  a(m.pid, m.start_time, m.cgroup, m.user_applied, m.pidfd, m.output, m.notify);
+}
+template <class Archive>
+void fields(Archive& a, SpawnFailed& m) {
+  a(m.error, m.step, m.text);
+}
+template <class Archive>
+void fields(Archive& a, Alive& m) {
+  a(m.machine, m.fingerprint, m.process, m.is_frozen, m.output_tail);
+}
+template <class Archive>
+void fields(Archive& a, Machines& m) {
+  a(m.machines, m.has_more);
+}
+template <class Archive>
+void fields(Archive& a, Fetched& m) {
+  a(m.descriptor);
+}
+template <class Archive>
+void fields(Archive& a, Exited& m) {
+  a(m.machine, m.pid, m.code, m.signal, m.out_of_memory);
+}
+
+template <class T>
+  requires std::is_class_v<T>
+void Writer::put(T& message) {
+  fields(*this, message);
+}
+
+template <class T>
+  requires std::is_class_v<T>
+void Reader::get(T& message) {
+  fields(*this, message);
+}
+
+template <class Variant>
+Packet encode_as(Class class_, std::uint64_t id, Variant& message) {
+  Packet packet;
+  Writer writer(packet);
+  auto kind = static_cast<std::uint8_t>(message.index());
+  auto class_byte = static_cast<std::uint8_t>(class_);
+  std::uint8_t version = kProtocolVersion;
+  writer(version, class_byte, kind, id);
+  std::visit([&](auto& one) { fields(writer, one); }, message);
+  return packet;
+}
+
+/// The variant whose alternative number `kind` is default-made; false if there is none.
+template <class Variant, std::size_t Index = 0>
+bool emplace_kind(Variant& message, std::size_t kind) {
+  if constexpr (Index < std::variant_size_v<Variant>) {
+    if (kind != Index) return emplace_kind<Variant, Index + 1>(message, kind);
+    message.template emplace<Index>();
+    return true;
+  } else {
+    return false;
+  }
+}
+
+struct Head {
+  std::uint8_t version = 0, class_ = 0, kind = 0;
+  std::uint64_t id = 0;
+};
+
+template <class Variant>
+bool read_body(Reader& reader, std::uint8_t kind, Variant& message) {
+  if (!emplace_kind(message, kind)) return false;
+  std::visit([&](auto& one) { fields(reader, one); }, message);
+  return reader.is_complete();
+}
+
+bool is_within_bounds(const Packet& packet) {
+  return packet.bytes.size() <= kMaxMessageBytes && packet.descriptors.size() <= kMaxDescriptors;
+}
+
+// What a C string can't carry must not reach execve, open or the log.
+bool has_zero(const std::string& text) {
+  return text.find('\0') != std::string::npos;
+}
+
+bool is_name(const std::string& text) {
+  return text.size() <= kMaxNameBytes && !has_zero(text);
+}
+
+bool is_acceptable(const Spawn& spawn) {
+  for (const auto* list : {&spawn.argv, &spawn.env})
+    for (const std::string& text : *list)
+      if (has_zero(text)) return false;
+  return is_name(spawn.machine) && is_name(spawn.cgroup) && is_name(spawn.user) &&
+         is_name(spawn.fingerprint) && !has_zero(spawn.cwd) && !spawn.machine.empty();
+}
+bool is_acceptable(const Listen& listen) {
+  return is_name(listen.name) && is_name(listen.host) && listen.count >= 1 &&
+         listen.count <= kMaxListeners;
+}
+bool is_acceptable(const Store& store) {
+  return is_name(store.name) && static_cast<bool>(store.descriptor);
+}
+template <class Message>
+bool is_acceptable(const Message&) {
+  return true;
+}
+
+}  // namespace
+
+std::string_view to_string(SpawnStep step) {
+  constexpr std::array<std::string_view, 10> kNames = {"prepare",    "fork",   "session", "stdio",
+                                                       "cgroup",     "limits", "user",    "chdir",
+                                                       "privileges", "exec"};
+  return kNames.at(static_cast<std::size_t>(step));
+}
+
+Packet encode(NumberedRequest message) {
+  return encode_as(Class::Request, message.id, message.request);
+}
+Packet encode(NumberedReply message) {
+  return encode_as(Class::Reply, message.id, message.reply);
+}
+Packet encode(Event event) {
+  return encode_as(Class::Event, 0, event);
+}
+
+std::optional<NumberedRequest> decode_request(Packet packet) {
+  if (!is_within_bounds(packet)) return std::nullopt;
+  Reader reader(packet);
+  Head head;
+  reader(head.version, head.class_, head.kind, head.id);
+  if (head.version != kProtocolVersion || head.class_ != static_cast<std::uint8_t>(Class::Request))
+    return std::nullopt;
+  NumberedRequest message{.id = head.id, .request = {}};
+  if (!read_body(reader, head.kind, message.request)) return std::nullopt;
+  const bool fine = std::visit([](const auto& one) { return is_acceptable(one); }, message.request);
+  if (!fine) return std::nullopt;
+  return message;
+}
+
+std::optional<FromKeeper> decode_from_keeper(Packet packet) {
+  if (!is_within_bounds(packet)) return std::nullopt;
+  Reader reader(packet);
+  Head head;
+  reader(head.version, head.class_, head.kind, head.id);
+  if (head.version != kProtocolVersion) return std::nullopt;
+  if (head.class_ == static_cast<std::uint8_t>(Class::Reply)) {
+    NumberedReply message{.id = head.id, .reply = {}};
+    if (!read_body(reader, head.kind, message.reply)) return std::nullopt;
+    return FromKeeper(std::move(message));
+  }
+  if (head.class_ != static_cast<std::uint8_t>(Class::Event)) return std::nullopt;
+  Event event;
+  if (!read_body(reader, head.kind, event)) return std::nullopt;
+  return FromKeeper(std::move(event));
+}
+
+}  // namespace rooster::keeper
