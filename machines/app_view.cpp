@@ -2,29 +2,7 @@
 
 #include <algorithm>
 
-#include <arpa/inet.h>
-
 namespace rooster::machines {
-
-Endpoint make_endpoint(std::string_view ip, std::uint16_t port) {
-  Endpoint endpoint;
-  const std::string text(ip);
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&endpoint.storage);
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(&endpoint.storage);
-  if (inet_pton(AF_INET, text.c_str(), &v4->sin_addr) == 1) {
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(port);
-    endpoint.length = sizeof(sockaddr_in);
-    return endpoint;
-  }
-  endpoint.storage = {};
-  if (inet_pton(AF_INET6, text.c_str(), &v6->sin6_addr) == 1) {
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(port);
-    endpoint.length = sizeof(sockaddr_in6);
-  }
-  return endpoint;
-}
 
 std::uint16_t MachineView::port_for(const config::Service& service,
                                     std::uint16_t external_port) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config/app_config.hpp"
+#include "core/address.hpp"
 #include "core/fault.hpp"
 #include "core/ids.hpp"
 #include "core/time.hpp"
@@ -13,25 +14,11 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
-
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 namespace rooster::machines {
 
 struct AppWaiting;  // machines/wake_gate.hpp: the app's share of the waiting places
-
-/// An address to dial.
-struct Endpoint {
-  sockaddr_storage storage{};
-  socklen_t length = 0;
-  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
-};
-
-/// `ip` (IPv4 or IPv6 text) and port as an Endpoint; length 0 if `ip` is not an address.
-Endpoint make_endpoint(std::string_view ip, std::uint16_t port);
 
 /// How far one process group of an app is from serving.
 ///
@@ -65,8 +52,8 @@ struct WakeTimeline {
 struct MachineView {
   MachineId id;
   std::string region;
-  std::string group;                             ///< process group
-  std::string address;                           ///< IP address in text: "127.0.0.1"
+  std::string group;  ///< process group
+  IpAddress address;
   std::map<std::uint16_t, std::uint16_t> ports;  ///< internal port -> the port it really listens on
   std::shared_ptr<MachineLoad> load;
   std::uint16_t load_generation = 0;  ///< what Lease::try_take wants
@@ -80,7 +67,7 @@ struct MachineView {
   /// The port behind a service (`external_port` matters only to services with internal_port 0).
   std::uint16_t port_for(const config::Service& service, std::uint16_t external_port = 0) const;
   Endpoint endpoint(const config::Service& service, std::uint16_t external_port = 0) const {
-    return make_endpoint(address, port_for(service, external_port));
+    return {.address = address, .port = port_for(service, external_port)};
   }
 };
 

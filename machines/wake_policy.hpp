@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config/app_config.hpp"
+#include "core/address.hpp"
 
 #include <string>
 #include <string_view>
@@ -11,7 +12,7 @@ namespace rooster::machines {
 
 /// What would wake the app. Views need to live only for the call they are passed to.
 struct WakeAttempt {
-  std::string_view source;  ///< client's address in text
+  IpAddress source;         ///< client's
   std::string_view method;  ///< "" where there is no request: TCP, SNI, operator
   std::string_view path;    ///< without the query
   std::string_view user_agent;
@@ -26,8 +27,7 @@ bool may_wake(const config::WakePolicy& policy, const WakeAttempt& attempt,
 /// one.
 bool matches_glob(std::string_view glob, std::string_view text, bool ignore_case = false);
 
-/// Is `address` (text) inside `range` ("10.0.0.0/8", "2001:db8::/32", or one address)? An
-/// IPv4-mapped IPv6 address counts as its IPv4 address.
-bool in_range(std::string_view address, std::string_view range);
+/// Is `address` inside `range` ("10.0.0.0/8", "2001:db8::/32", or one address)?
+bool in_range(const IpAddress& address, std::string_view range);
 
 }  // namespace rooster::machines
