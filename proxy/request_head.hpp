@@ -3,6 +3,7 @@
 #pragma once
 
 #include "proxy/field.hpp"
+#include "proxy/host_name.hpp"
 
 #include <array>
 #include <cstdint>
@@ -34,9 +35,8 @@ enum class Upgrade : std::uint8_t {
   Other,      ///< opaque after the 101
 };
 
-/// One request head. Reused for the next request after reset(). About 4 KiB: lend it while a
-/// request is in hand.
-struct RequestHead {
+/// What a request head says, but for its fields.
+struct RequestFacts {
   Method method = Method::Get;
   Upgrade upgrade = Upgrade::None;
   std::uint8_t http_minor = 1;
@@ -61,6 +61,32 @@ struct RequestHead {
   Framing body;
   std::uint32_t head_bytes = 0;  ///< from the first byte given, leading empty lines included
   std::uint16_t field_count = 0;
+
+  /// Where parse_request_head goes on, and what it has met: nobody else's business.
+  struct Progress {
+    const char* base = nullptr;
+    std::size_t line_start = 0;
+    std::size_t scanned = 0;
+    std::uint64_t length = 0;
+    std::uint8_t empty_lines = 0;
+    std::uint8_t connection_tokens = 0;
+    std::uint8_t hosts = 0;
+    bool in_fields = false;
+    bool length_seen = false;
+    bool encoding_seen = false;
+    bool expect_seen = false;
+    bool upgrade_seen = false;
+    bool upgrade_ambiguous = false;
+    bool websocket_key = false;
+    bool websocket_13 = false;
+    bool wants_close = false;
+    bool wants_keep_alive = false;
+    bool wants_upgrade = false;
+  } progress;
+};
+
+/// One request head. Reused for the next request after reset(). About 4 KiB: lend it while a request is in hand.
+struct RequestHead : RequestFacts {
   std::array<Field, limits::kMaxFields> field_storage;
 
   std::span<const Field> fields() const { return {field_storage.data(), field_count}; }
@@ -68,33 +94,8 @@ struct RequestHead {
   const Field* find(FieldKind kind) const;
   /// The first field with this (lower-case) name; for the rare ones that have no kind.
   const Field* find(std::string_view lower_name) const;
-
-  /// Ready for the next head.
-  void reset();
-
-  /// Where parse_request_head goes on: nobody else's business.
-  struct Progress {
-    const char* base = nullptr;
-    std::uint32_t line_start = 0;
-    std::uint32_t scanned = 0;
-    std::uint8_t phase = 0;
-    std::uint8_t empty_lines = 0;
-    std::uint8_t hosts = 0;
-    std::uint8_t connection_tokens = 0;
-    bool seen_length = false;
-    bool seen_encoding = false;
-    bool seen_expect = false;
-    bool wants_close = false;
-    bool wants_keep_alive = false;
-    bool wants_upgrade = false;
-    bool seen_upgrade = false;
-    bool ambiguous_upgrade = false;
-    bool seen_websocket_key = false;
-    bool websocket_13 = false;
-    bool wants_te = false;
-    std::uint64_t length = 0;
-    std::string_view host_value;
-  } progress;
+  /// Ready for the next head. The fields' storage is left as it is.
+  void reset() { static_cast<RequestFacts&>(*this) = RequestFacts{}; }
 };
 
 /// Parses a head from the start of `bytes`. NeedMore: call again with the same bytes and more
@@ -102,12 +103,5 @@ struct RequestHead {
 /// point into `bytes`, the body begins at head_bytes. Invalid: answer with the fault and close,
 /// nothing after it can be trusted. RFC 9112 §2 to §6; bounds from core/limits.hpp.
 Parsed parse_request_head(std::string_view bytes, RequestHead& head);
-
-/// Is this a valid Host value (RFC 9110 §7.2)? Splits off the port; A-labels and address literals
-/// only.
-bool split_host(std::string_view host, std::string_view& name, std::uint16_t& port);
-
-/// `name` (from host_name) in lower case, the router's key; `out` holds at least 255 bytes.
-std::string_view lower_host(std::string_view name, std::span<char> out);
 
 }  // namespace rooster::proxy

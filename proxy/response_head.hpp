@@ -18,7 +18,8 @@ struct Asked {
   Upgrade upgrade = Upgrade::None;  ///< what was sent to the app, not what the client asked for
 };
 
-struct ResponseHead {
+/// What a response head says, but for its fields.
+struct ResponseFacts {
   std::uint16_t status = 0;
   std::uint8_t http_minor = 1;
   bool reusable = false;    ///< the connection may be pooled once the body is over
@@ -30,27 +31,31 @@ struct ResponseHead {
   Framing body;
   std::uint32_t head_bytes = 0;
   std::uint16_t field_count = 0;
-  std::array<Field, limits::kMaxFields> field_storage;
 
   /// 1xx other than 101: another head follows.
   bool is_interim() const { return status < 200 && status != 101; }
   bool is_upgrade() const { return status == 101; }
+
+  /// Where parse_response_head goes on, and what it has met: nobody else's business.
+  struct Progress {
+    const char* base = nullptr;
+    std::size_t line_start = 0;
+    std::size_t scanned = 0;
+    std::uint8_t connection_tokens = 0;
+    bool in_fields = false;
+    bool encoding_seen = false;
+    bool wants_close = false;
+    bool wants_upgrade = false;
+  } progress;
+};
+
+struct ResponseHead : ResponseFacts {
+  std::array<Field, limits::kMaxFields> field_storage;
+
   std::span<const Field> fields() const { return {field_storage.data(), field_count}; }
   const Field* find(FieldKind kind) const;
   const Field* find(std::string_view lower_name) const;
-  void reset();
-
-  /// Where parse_response_head goes on: nobody else's business.
-  struct Progress {
-    const char* base = nullptr;
-    std::uint32_t line_start = 0;
-    std::uint32_t scanned = 0;
-    std::uint8_t phase = 0;
-    std::uint8_t connection_tokens = 0;
-    bool seen_encoding = false;
-    bool wants_close = false;
-    bool wants_keep_alive = false;
-  } progress;
+  void reset() { static_cast<ResponseFacts&>(*this) = ResponseFacts{}; }
 };
 
 /// Like parse_request_head, for what the app sends. Invalid is always UpstreamBadResponse: TE with

@@ -27,6 +27,9 @@ struct Forwarding {
   bool expect = true;  ///< false: the app is known to speak 1.0, it gets no Expect
 };
 
+/// Did the client come by https, as far as we know or believe a trusted peer's X-Forwarded-Proto?
+bool is_https(const RequestHead& head, const Forwarding& forwarding);
+
 /// Room that always suffices for any head.
 inline constexpr std::size_t kMaxUpstreamHeadBytes = limits::kMaxHeadBytes + 8 * 1024;
 
