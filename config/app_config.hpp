@@ -1,4 +1,5 @@
-// AppConfig: what one apps/*.toml says, with every default filled in. A value: immutable once loaded.
+// AppConfig: what one apps/*.toml says, with every default filled in. A value: immutable once
+// loaded.
 #pragma once
 
 #include <chrono>
@@ -6,8 +7,8 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace rooster::config {
@@ -53,7 +54,7 @@ struct ReplayCacheRule {
 
 struct HttpOptions {
   std::optional<bool> compress;
-  bool pristine = false;                   ///< response.pristine: none of our headers added or changed
+  bool pristine = false;  ///< response.pristine: none of our headers added or changed
   std::vector<HeaderRule> response_headers;
   bool h2_backend = false;
   std::optional<std::chrono::seconds> idle_timeout;          ///< on the connection to the app
@@ -72,6 +73,9 @@ struct Port {
   HttpOptions http_options;
   std::optional<std::string> proxy_proto_version;  ///< "v1" or "v2"
   bool has(Handler handler) const;
+  bool contains(std::uint16_t external_port) const {
+    return start <= external_port && external_port <= end;
+  }
   friend bool operator==(const Port&, const Port&) = default;
 };
 
@@ -79,14 +83,14 @@ struct Port {
 struct Check {
   enum class Kind : std::uint8_t { Tcp, Http };
   Kind kind = Kind::Tcp;
-  std::string name;                 ///< "servicecheck-00-http-8080", or the top-level check's own
+  std::string name;  ///< "servicecheck-00-http-8080", or the top-level check's own
   std::uint16_t port = 0;
   std::chrono::milliseconds interval = 15s;
   std::chrono::milliseconds timeout = 2s;
   std::chrono::milliseconds grace_period = 1s;
   std::string method = "GET";
   std::string path = "/";
-  std::string protocol = "http";    ///< or "https"
+  std::string protocol = "http";  ///< or "https"
   bool tls_skip_verify = false;
   std::string tls_server_name;
   std::vector<std::pair<std::string, std::string>> headers;
@@ -124,55 +128,64 @@ struct Static {
 
 /// Which requests may wake the app (contract 7). Empty lists allow everything.
 struct WakePolicy {
-  std::vector<std::string> allow_paths;        ///< globs: "/api/*"
+  std::vector<std::string> allow_paths;  ///< globs: "/api/*"
   std::vector<std::string> deny_paths;
   std::vector<std::string> allow_methods;
-  std::vector<std::string> deny_user_agents;   ///< globs, case-insensitive: "*bot*"
-  std::vector<std::string> allow_ranges;       ///< CIDR
+  std::vector<std::string> deny_user_agents;  ///< globs, case-insensitive: "*bot*"
+  std::vector<std::string> allow_ranges;      ///< CIDR
   std::vector<std::string> deny_ranges;
-  bool sni_prewake = false;                    ///< begin the wake at the TLS ClientHello
-  bool has_request_rule() const;               ///< a rule that can't be known from SNI
+  bool sni_prewake = false;       ///< begin the wake at the TLS ClientHello
+  bool has_request_rule() const;  ///< a rule that can't be known from SNI
   friend bool operator==(const WakePolicy&, const WakePolicy&) = default;
 };
 
 /// The [rooster] table: what fly.toml can't say.
 struct RoosterTable {
   std::optional<DriverKind> driver;
-  std::string address;             ///< address driver: host or ip, the port is the service's internal_port
-  std::string directory;           ///< absolute; default: the file's folder
-  std::string user;                ///< "": as decided by the keeper (a dynamic uid when root)
+  std::string address;    ///< address driver: host or ip, the port is the service's internal_port
+  std::string directory;  ///< absolute; default: the file's folder
+  std::string user;       ///< "": as decided by the keeper (a dynamic uid when root)
   std::vector<std::string> hostnames;  ///< custom domains, exact or "*.example.com"
-  std::map<std::string, std::uint32_t> machines;          ///< region -> count; default {primary_region: 1}
-  std::map<std::string, std::uint32_t> min_machines;      ///< region -> minimum running
-  std::map<std::string, std::uint32_t> max_machines;      ///< region -> maximum running
+  std::map<std::string, std::uint32_t>
+      machines;  ///< region -> count; default {primary_region: 1}, else {the node's region: 1}
+  std::map<std::string, std::uint32_t> min_machines;  ///< region -> minimum running
+  std::map<std::string, std::uint32_t> max_machines;  ///< region -> maximum running
   std::string network = "default";
   std::optional<bool> is_public;
   std::chrono::milliseconds idle_timeout = 5min;
   std::chrono::milliseconds wake_timeout = 60s;
-  std::optional<std::chrono::milliseconds> tunnel_idle;  ///< cut a WebSocket or TCP session this long silent
-  bool half_close = false;         ///< a client's half-close while waiting is not "gone"
-  bool notify = false;             ///< readiness by NOTIFY_SOCKET READY=1
+  std::optional<std::chrono::milliseconds>
+      tunnel_idle;          ///< cut a WebSocket or TCP session this long silent
+  bool half_close = false;  ///< a client's half-close while waiting is not "gone"
+  bool notify = false;      ///< readiness by NOTIFY_SOCKET READY=1
   WakePolicy wake;
   friend bool operator==(const RoosterTable&, const RoosterTable&) = default;
 };
 
 struct AppConfig {
   std::string name;
-  std::string file;                 ///< where it was read from
+  std::string file;  ///< where it was read from
   std::string primary_region;
   std::string kill_signal = "SIGINT";
   std::chrono::milliseconds kill_timeout = 5s;
-  std::vector<Service> services;    ///< [http_service] first, as the service Fly makes of it
-  std::vector<Process> processes;   ///< at least one; the default group first
+  std::vector<Service> services;   ///< [http_service] first, as the service Fly makes of it
+  std::vector<Process> processes;  ///< at least one; the default group first
   std::vector<std::pair<std::string, std::string>> env;
   std::vector<Static> statics;
-  std::vector<Check> checks;        ///< top-level: informational
-  std::string image;                ///< [build] image
+  std::vector<Check> checks;  ///< top-level: informational
+  std::string image;          ///< [build] image
   RoosterTable rooster;
 
-  DriverKind driver() const;        ///< rooster.driver, else command -> process, image -> docker, address -> address
-  /// The service behind an external port; nullptr: none.
+  DriverKind driver()
+      const;  ///< rooster.driver, else command -> process, image -> docker, address -> address
+  /// The TCP service behind an external port; nullptr: none. The first one where several claim it.
   const Service* service_for_port(std::uint16_t external_port) const;
+  /// How many machines must run in `region`: [rooster] min_machines, else min_machines_running in
+  /// the primary one.
+  std::uint32_t min_machines_in(std::string_view region) const;
+  /// Reachable from outside through this port: as `public` says, else ports with http or tls are
+  /// and others aren't.
+  bool is_exposed(const Port& port) const;
   friend bool operator==(const AppConfig&, const AppConfig&) = default;
 };
 
