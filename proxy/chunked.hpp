@@ -51,7 +51,7 @@ class ChunkedDecoder {
     Broken,
   };
   void control_byte(char byte);
-  void end_of_size();
+  void size_byte(char byte);
   void trailer_byte(char byte);
   bool end_of_trailers();
 

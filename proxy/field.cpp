@@ -14,8 +14,8 @@ Word load(const char* at) {
   return word;
 }
 
-// Compares a token with a literal of the same length. Setting bit 5 lowers letters and maps no other token byte onto
-// a letter, digit or dash; the literal's side is folded at compile time.
+// Compares a token with a literal of the same length. Setting bit 5 lowers letters and maps no
+// other token byte onto a letter, digit or dash; the literal's side is folded at compile time.
 template <std::size_t N>
 inline bool is(const char* name, const char (&literal)[N]) {
   constexpr std::size_t kLength = N - 1;
@@ -37,11 +37,16 @@ inline bool begins(std::string_view name, const char (&literal)[N]) {
 
 FieldKind classify_family(std::string_view name) {
   switch (name.front() | 0x20) {
-    case 'f': return begins(name, "fly-") ? FieldKind::FlyOther : FieldKind::Other;
-    case 'p': return begins(name, "proxy-") ? FieldKind::ProxyOther : FieldKind::Other;
-    case 'r': return begins(name, "rooster-") ? FieldKind::RoosterOther : FieldKind::Other;
-    case 'x': return begins(name, "x-forwarded-") ? FieldKind::XForwardedOther : FieldKind::Other;
-    default: return FieldKind::Other;
+    case 'f':
+      return begins(name, "fly-") ? FieldKind::FlyOther : FieldKind::Other;
+    case 'p':
+      return begins(name, "proxy-") ? FieldKind::ProxyOther : FieldKind::Other;
+    case 'r':
+      return begins(name, "rooster-") ? FieldKind::RoosterOther : FieldKind::Other;
+    case 'x':
+      return begins(name, "x-forwarded-") ? FieldKind::XForwardedOther : FieldKind::Other;
+    default:
+      return FieldKind::Other;
   }
 }
 
@@ -51,7 +56,8 @@ FieldKind classify(std::string_view name) {
   using enum FieldKind;
   const char* n = name.data();
   switch (name.size()) {
-    case 0: return Other;
+    case 0:
+      return Other;
     case 2:
       if (is(n, "te")) return Te;
       break;
@@ -128,7 +134,8 @@ FieldKind classify(std::string_view name) {
     case 24:
       if (is(n, "fly-replay-cache-control")) return FlyReplayCacheControl;
       break;
-    default: break;
+    default:
+      break;
   }
   return classify_family(name);
 }
@@ -140,17 +147,21 @@ FieldKind classify_underscored(std::string_view name) {
   std::transform(name.begin(), name.begin() + static_cast<std::ptrdiff_t>(length), dashed.begin(),
                  [](char c) { return c == '_' ? '-' : c; });
   const FieldKind kind = classify({dashed.data(), length});
-  return kind == FieldKind::Other || kind >= FieldKind::Accept ? FieldKind::Other : FieldKind::Spoof;
+  return kind == FieldKind::Other || kind >= FieldKind::Accept ? FieldKind::Other
+                                                               : FieldKind::Spoof;
 }
 
 bool is_hop_by_hop(FieldKind kind) {
   return kind >= FieldKind::Connection && kind <= FieldKind::Http2Settings;
 }
 
-bool may_be_nominated(FieldKind kind) { return kind == FieldKind::Other; }
+bool may_be_nominated(FieldKind kind) {
+  return kind == FieldKind::Other;
+}
 
 bool may_be_trailer(const Field& field) {
-  // Conditions, ranges, authentication and caching act on the whole message: too late, or unseen, in a trailer.
+  // Conditions, ranges, authentication and caching act on the whole message: too late, or unseen,
+  // in a trailer.
   static constexpr auto kNever = std::to_array<std::string_view>(
       {"age", "content-range", "expires", "max-forwards", "pragma", "range", "retry-after", "vary",
        "warning", "www-authenticate"});

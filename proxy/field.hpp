@@ -78,7 +78,8 @@ struct Field {
 /// The kind of a field name, by its length first; case-insensitive. `name` must be a token.
 FieldKind classify(std::string_view name);
 
-/// The kind of a name with an underscore in it: Other, or Spoof if with dashes it would be one that we set or vet.
+/// The kind of a name with an underscore in it: Other, or Spoof if with dashes it would be one that
+/// we set or vet.
 FieldKind classify_underscored(std::string_view name);
 
 /// Hop-by-hop whatever Connection says: never forwarded as it came.
@@ -88,7 +89,8 @@ bool is_hop_by_hop(FieldKind kind);
 /// stand on.
 bool may_be_nominated(FieldKind kind);
 
-/// May stand in a trailer section (RFC 9110 §6.5.1)? Not framing, routing, trust, authentication or conditions.
+/// May stand in a trailer section (RFC 9110 §6.5.1)? Not framing, routing, trust, authentication or
+/// conditions.
 bool may_be_trailer(const Field& field);
 
 enum class BodyKind : std::uint8_t { None, Length, Chunked, UntilClose };
@@ -98,9 +100,7 @@ struct Framing {
   BodyKind kind = BodyKind::None;
   std::uint64_t length = 0;
   /// Will a byte of body, or at least its end, follow the head?
-  bool has_body() const {
-    return kind == BodyKind::Length ? length > 0 : kind != BodyKind::None;
-  }
+  bool has_body() const { return kind == BodyKind::Length ? length > 0 : kind != BodyKind::None; }
   friend bool operator==(const Framing&, const Framing&) = default;
 };
 

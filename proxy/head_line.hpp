@@ -1,13 +1,13 @@
 // One line of a head at a time, for requests, responses and trailers alike (RFC 9112 §2.2, §5).
 #pragma once
 
+#include "proxy/field.hpp"
+
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-
-#include "proxy/field.hpp"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -15,7 +15,8 @@
 
 namespace rooster::proxy {
 
-/// 0: no token byte; 1: token byte (RFC 9110 §5.6.2); 2: the underscore, which some apps read as a dash.
+/// 0: no token byte; 1: token byte (RFC 9110 §5.6.2); 2: the underscore, which some apps read as a
+/// dash.
 inline constexpr std::array<std::uint8_t, 256> kTokenBytes = [] {
   std::array<std::uint8_t, 256> table{};
   for (unsigned char c = 'a'; c <= 'z'; ++c) table[c] = 1;
@@ -35,8 +36,8 @@ inline const char* find_control(const char* at, const char* end) {
   for (; end - at >= 16; at += 16) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
     const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
-    const __m128i control = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), low),
-                                         _mm_cmpeq_epi8(bytes, del));
+    const __m128i control =
+        _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), low), _mm_cmpeq_epi8(bytes, del));
     const auto mask = static_cast<unsigned>(_mm_movemask_epi8(control));
     if (mask != 0) return at + std::countr_zero(mask);
   }
@@ -59,8 +60,9 @@ struct HeadLine {
   std::string_view text;  ///< without CRLF
 };
 
-/// The line that begins at `start`. `scanned` (>= start) remembers how far nothing was found, so that a head fed
-/// byte by byte is looked at once. Complete: both move behind the line. Only CRLF ends a line.
+/// The line that begins at `start`. `scanned` (>= start) remembers how far nothing was found, so
+/// that a head fed byte by byte is looked at once. Complete: both move behind the line. Only CRLF
+/// ends a line.
 inline HeadLine next_line(std::string_view bytes, std::size_t& start, std::size_t& scanned) {
   const char* base = bytes.data();
   const char* end = base + bytes.size();
@@ -82,7 +84,8 @@ inline std::string_view trim_blanks(std::string_view text) {
   return text;
 }
 
-/// Splits "name: value" and classifies the name. False: no token before the colon, white space around it, or a fold.
+/// Splits "name: value" and classifies the name. False: no token before the colon, white space
+/// around it, or a fold.
 inline bool split_field(std::string_view line, Field& field) {
   const char* at = line.data();
   const char* end = at + line.size();
@@ -139,7 +142,8 @@ inline bool read_length(std::string_view digits, std::uint64_t& length) {
   return number <= static_cast<std::uint64_t>(INT64_MAX);
 }
 
-/// A Connection field may name this many options; more is an attack on whoever compares them with every field.
+/// A Connection field may name this many options; more is an attack on whoever compares them with
+/// every field.
 inline constexpr std::size_t kMaxConnectionOptions = 32;
 
 }  // namespace rooster::proxy

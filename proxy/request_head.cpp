@@ -19,8 +19,9 @@ constexpr std::array<bool, 256> kMethodBytes = [] {
   return table;
 }();
 
-// 0: refused; 1: taken; 2: begins the query. Bytes that browsers send raw although RFC 3986 forbids them ("|^{}[])
-// pass verbatim; a fragment, controls, blanks and bytes above 0x7F are read differently by different servers.
+// 0: refused; 1: taken; 2: begins the query. Bytes that browsers send raw although RFC 3986 forbids
+// them ("|^{}[]) pass verbatim; a fragment, controls, blanks and bytes above 0x7F are read
+// differently by different servers.
 constexpr std::array<std::uint8_t, 256> kTargetBytes = [] {
   std::array<std::uint8_t, 256> table{};
   for (unsigned char c = 0x21; c < 0x7F; ++c) table[c] = 1;
@@ -50,7 +51,8 @@ Method to_method(std::string_view text) {
       if (text == "OPTIONS") return Method::Options;
       if (text == "CONNECT") return Method::Connect;
       break;
-    default: break;
+    default:
+      break;
   }
   return Method::Other;
 }
@@ -185,16 +187,26 @@ Fault take_known(const Field& field, RequestHead& head) {
       at.encoding_seen = true;
       return Fault::None;
     case FieldKind::Expect:
-      // Obfuscated expectations desynchronise servers: nothing but the one that RFC 9110 §10.1.1 defines.
+      // Obfuscated expectations desynchronise servers: nothing but the one that RFC 9110 §10.1.1
+      // defines.
       if (at.expect_seen || !equals_lower(field.value, "100-continue")) return Fault::BadRequest;
       at.expect_seen = true;
       return Fault::None;
-    case FieldKind::Connection: return take_connection(field.value, head);
-    case FieldKind::Te: take_te(field.value, head); return Fault::None;
-    case FieldKind::Upgrade: return take_upgrade(field.value, head);
-    case FieldKind::SecWebSocketKey: at.websocket_key = true; return Fault::None;
-    case FieldKind::SecWebSocketVersion: at.websocket_13 = field.value == "13"; return Fault::None;
-    default: return Fault::None;
+    case FieldKind::Connection:
+      return take_connection(field.value, head);
+    case FieldKind::Te:
+      take_te(field.value, head);
+      return Fault::None;
+    case FieldKind::Upgrade:
+      return take_upgrade(field.value, head);
+    case FieldKind::SecWebSocketKey:
+      at.websocket_key = true;
+      return Fault::None;
+    case FieldKind::SecWebSocketVersion:
+      at.websocket_13 = field.value == "13";
+      return Fault::None;
+    default:
+      return Fault::None;
   }
 }
 

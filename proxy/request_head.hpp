@@ -85,7 +85,8 @@ struct RequestFacts {
   } progress;
 };
 
-/// One request head. Reused for the next request after reset(). About 4 KiB: lend it while a request is in hand.
+/// One request head. Reused for the next request after reset(). About 4 KiB: lend it while a
+/// request is in hand.
 struct RequestHead : RequestFacts {
   std::array<Field, limits::kMaxFields> field_storage;
 

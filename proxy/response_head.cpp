@@ -7,7 +7,9 @@ namespace {
 
 constexpr Parsed kBad{ParseStatus::Invalid, Fault::UpstreamBadResponse};
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 // "HTTP/1.1 200 OK"; the reason may be empty, and its blank may be missing (RFC 9112 §4).
 bool take_status_line(std::string_view line, ResponseHead& head) {
@@ -17,8 +19,8 @@ bool take_status_line(std::string_view line, ResponseHead& head) {
     return false;
   if (line.size() > 12 && line[12] != ' ') return false;
   head.http_minor = line[7] == '1' ? 1 : 0;
-  head.status = static_cast<std::uint16_t>((line[9] - '0') * 100 + (line[10] - '0') * 10 +
-                                           (line[11] - '0'));
+  head.status =
+      static_cast<std::uint16_t>((line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0'));
   head.reason = line.size() > 13 ? line.substr(13) : std::string_view{};
   return head.status >= 100;
 }
@@ -56,19 +58,24 @@ bool take_field(std::string_view line, ResponseHead& head) {
   if (!split_field(line, field)) return false;
   ++head.field_count;
   switch (field.kind) {
-    case FieldKind::Connection: return take_connection(field.value, head);
-    case FieldKind::ContentLength: return take_length(field.value, head);
+    case FieldKind::Connection:
+      return take_connection(field.value, head);
+    case FieldKind::ContentLength:
+      return take_length(field.value, head);
     case FieldKind::TransferEncoding:
       if (head.progress.encoding_seen || !equals_lower(field.value, "chunked")) return false;
       head.progress.encoding_seen = true;
       return true;
-    case FieldKind::Upgrade: head.upgrade_protocol = field.value; return true;
-    default: return true;
+    case FieldKind::Upgrade:
+      head.upgrade_protocol = field.value;
+      return true;
+    default:
+      return true;
   }
 }
 
-// RFC 9112 §6.3 in its order. A length or coding announced where no body can be leaves doubt about the next bytes:
-// the response passes, the connection is not used again.
+// RFC 9112 §6.3 in its order. A length or coding announced where no body can be leaves doubt about
+// the next bytes: the response passes, the connection is not used again.
 Parsed finish(ResponseHead& head, Asked asked) {
   const auto& at = head.progress;
   if (at.encoding_seen && (head.has_length || head.http_minor == 0)) return kBad;
