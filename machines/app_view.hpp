@@ -29,12 +29,12 @@ struct AppWaiting;  // machines/wake_gate.hpp: the app's share of the waiting pl
 enum class WakePhase : std::uint8_t { Asleep, Waking, Ready, Failed, Stopping };
 
 struct WakeState {
-  std::string group;  ///< process group
+  std::string group{};  ///< process group
   std::uint64_t generation =
       0;  ///< counts phases a wake may be asked for in: one command per generation
   WakePhase phase = WakePhase::Asleep;
   Fault fault = Fault::None;  ///< why it failed (phase Failed)
-  std::string detail;         ///< for the log
+  std::string detail{};       ///< for the log
   TimePoint retry_at{};      ///< Failed: no wake before this; kNever: only an operator or a changed
                              ///< config mends it
   TimePoint stop_ends_at{};  ///< Stopping: SIGKILL comes by then
@@ -50,19 +50,20 @@ struct WakeTimeline {
 };
 
 struct MachineView {
-  MachineId id;
-  std::string region;
-  std::string group;  ///< process group
-  IpAddress address;
-  std::map<std::uint16_t, std::uint16_t> ports;  ///< internal port -> the port it really listens on
-  std::shared_ptr<MachineLoad> load;
+  MachineId id{};
+  std::string region{};
+  std::string group{};  ///< process group
+  IpAddress address{};
+  std::map<std::uint16_t, std::uint16_t>
+      ports{};  ///< internal port -> the port it really listens on
+  std::shared_ptr<MachineLoad> load{};
   std::uint16_t load_generation = 0;  ///< what Lease::try_take wants
   bool routable = false;              ///< ready, not cordoned, not draining: may be picked
   bool checks_passing = true;         ///< false: only if no other is left
   bool cordoned = false;
   bool awake = false;  ///< runs (ready or not); a suspended machine does not
-  std::optional<WakeTimeline> timeline;
-  std::string fault;  ///< why it is not running, for the operator
+  std::optional<WakeTimeline> timeline{};
+  std::string fault{};  ///< why it is not running, for the operator
 
   /// The port behind a service (`external_port` matters only to services with internal_port 0).
   std::uint16_t port_for(const config::Service& service, std::uint16_t external_port = 0) const;
@@ -72,11 +73,11 @@ struct MachineView {
 };
 
 struct AppView {
-  AppId id;
-  std::shared_ptr<const config::AppConfig> config;
-  std::vector<MachineView> machines;
-  std::vector<WakeState> wakes;  ///< one per process group, at least one
-  std::shared_ptr<AppWaiting> waiting;
+  AppId id{};
+  std::shared_ptr<const config::AppConfig> config{};
+  std::vector<MachineView> machines{};
+  std::vector<WakeState> wakes{};  ///< one per process group, at least one
+  std::shared_ptr<AppWaiting> waiting{};
   std::uint64_t epoch =
       0;                 ///< grows with every fact of this node; workers publish what they adopted
   bool removed = false;  ///< the app is gone: drop its routes

@@ -101,7 +101,7 @@ void MachineLoad::add_waiter(WorkerId worker) {
 }
 
 void MachineLoad::remove_waiter(WorkerId worker) {
-  waiters_mask_.fetch_and(~bit_of(worker), std::memory_order_relaxed);
+  waiters_mask_.fetch_and(~bit_of(worker), std::memory_order_seq_cst);
 }
 
 std::optional<WorkerId> MachineLoad::next_waiting_worker() {

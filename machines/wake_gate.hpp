@@ -26,12 +26,12 @@ namespace rooster::machines {
 
 /// "Wake this group of this app": idempotent, never awaited (worker -> control).
 struct WakeCommand {
-  AppId app;
-  std::string group;
+  AppId app{};
+  std::string group{};
   std::uint64_t generation = 0;  ///< of the WakeState it was decided on
   TimePoint asked_at{};
-  std::string source;  ///< client's address, for the ledger
-  std::string reason;  ///< "GET /", "tcp", "sni"
+  std::string source{};  ///< client's address, for the ledger
+  std::string reason{};  ///< "GET /", "tcp", "sni"
 };
 
 /// What the gate says to other threads. Called on the gate's own thread; must not call back into
@@ -88,6 +88,7 @@ class WaitingPlace {
 };
 
 class WakeGate;
+struct WaitQueue;
 
 /// One waiting exchange; lives in its coroutine's frame. Leaves the gate when it ends, whatever
 /// happened.
@@ -118,14 +119,17 @@ class WaitNode {
   friend class WakeGate;
   std::function<void()> resume_;
   WakeGate* gate_ = nullptr;
+  WaitQueue* queue_ = nullptr;
   WaitNode* previous_ = nullptr;
   WaitNode* next_ = nullptr;
   AppViewPtr view_;  // the view it arrived with: keeps service_ alive
   const config::Service* service_ = nullptr;
-  std::size_t group_ = 0;
+  std::uint64_t generation_ =
+      0;  // of the WakeState it waits under: only a later failure is its own
   TimePoint deadline_ = kNever;
   WaitingPlace place_;
   State state_ = State::Out;
+  bool is_arriving_ = false;  // granted inside its own call: no need to resume it
   Fault fault_ = Fault::None;
   TimePoint retry_at_{};
 };
@@ -153,6 +157,18 @@ struct Arrival {
   TimePoint retry_at{};
 };
 
+/// The waiters of one process group, first come first served.
+struct WaitQueue {
+  AppId app{};
+  std::string group{};
+  WaitNode* first = nullptr;
+  WaitNode* last = nullptr;
+  std::size_t size = 0;
+  std::size_t granted = 0;                   ///< granted, not yet left
+  std::optional<std::uint64_t> commanded{};  ///< generation of the last wake command
+  std::optional<WakeCommand> waker{};        ///< of the first that may wake, to be sent again
+};
+
 class WakeGate : public SlotSink {
  public:
   WakeGate(WorkerId worker, WaitingLimits& limits, GateSignals signals);
@@ -164,7 +180,8 @@ class WakeGate : public SlotSink {
   Arrival arrive(WaitNode& node, const AppViewPtr& view, const Arriving& who);
 
   /// Step 7 found every machine at its limit (or closed meanwhile): queues `node`, in front if it
-  /// was Granted, at the end otherwise. Pass: a slot has become free this moment, pick again.
+  /// was Granted, at the end otherwise. Pass: a slot has become free this moment (the node may be
+  /// Granted), pick again; bound how often.
   Arrival wait_for_slot(WaitNode& node, const AppViewPtr& view, const Arriving& who);
 
   /// A fact arrived: grants, fails or keeps the app's waiters, as its WakeStates say. Sends a wake
@@ -185,41 +202,42 @@ class WakeGate : public SlotSink {
 
  private:
   friend class WaitNode;
-  struct Queue {  // of one process group
-    WaitNode* first = nullptr;
-    WaitNode* last = nullptr;
-    std::size_t size = 0;
-    std::size_t granted = 0;                 // granted, not yet left
-    std::optional<std::uint64_t> commanded;  // generation of the last wake command
-    std::string source, reason;              // of the waiter that may wake, for commands sent again
-    bool has_waker = false;                  // at least one waiter was allowed to wake the app
-  };
   struct App {
-    AppViewPtr view;                                   // the newest adopted or arrived with
-    std::vector<Queue> queues;                         // as view->wakes
+    AppViewPtr view;  // the newest seen
+    std::vector<std::unique_ptr<WaitQueue>> queues;
     std::vector<std::shared_ptr<MachineLoad>> marked;  // loads that carry our waiters bit
   };
 
   App& app_of(const AppViewPtr& view);
-  void enqueue(App& app, WaitNode& node, bool in_front);
-  void unlink(App& app, WaitNode& node);
+  WaitQueue& queue_of(App& app, const std::string& group);
+  const AppViewPtr& newest(const AppViewPtr& view) const;
+  std::optional<Arrival> refusal(const AppView& view, const WakeState& wake,
+                                 const Arriving& who) const;
+  Arrival queue(WaitNode& node, const AppViewPtr& view, const Arriving& who, bool in_front);
+  void enqueue(WaitQueue& queue, WaitNode& node, bool in_front);
+  void unlink(WaitNode& node);
   void leave(WaitNode& node);
   void settle(WaitNode& node, WaitNode::State state, Fault fault, TimePoint retry_at);
-  void grant_free_slots(App& app, std::size_t group);
-  void serve(App& app, TimePoint now);
-  void send_wake(App& app, std::size_t group, TimePoint now);
+  void fail_queue(WaitQueue& queue, Fault fault, TimePoint retry_at);
+  void serve(App& app, WaitQueue& queue, TimePoint now);
+  void fail_those_who_cannot_wait(WaitQueue& queue, const WakeState& wake);
+  void grant_free_slots(App& app, WaitQueue& queue);
+  void grant_while_free(App& app, WaitQueue& queue);
+  void send_wake(App& app, WaitQueue& queue, const WakeState& wake, TimePoint now);
   void mark(App& app);
-  void unmark_if_drained(App& app);
+  void unmark(App& app);
   void tell_next(const App& app);
-  std::optional<Arrival> refusal(const AppViewPtr& view, const Arriving& who,
-                                 bool* may_wake_it) const;
+  void forget_if_drained(AppId id);
 
   const WorkerId worker_;
   WaitingLimits& limits_;
   const GateSignals signals_;
-  std::unordered_map<AppId, App> apps_;  // only apps somebody waits for
+  std::unordered_map<AppId, App> apps_;  // only those with a waiter or one granted
   std::size_t waiting_ = 0;
 };
+
+/// The limit that Lease::try_take wants for an exchange of `service` on `machine`.
+std::uint32_t lease_limit(const MachineView& machine, const config::Service& service);
 
 /// Leases free on the view's routable machines that carry `service`.
 std::size_t free_slots(const AppView& view, const config::Service& service);

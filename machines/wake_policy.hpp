@@ -12,10 +12,10 @@ namespace rooster::machines {
 
 /// What would wake the app. Views need to live only for the call they are passed to.
 struct WakeAttempt {
-  IpAddress source;         ///< client's
-  std::string_view method;  ///< "" where there is no request: TCP, SNI, operator
-  std::string_view path;    ///< without the query
-  std::string_view user_agent;
+  IpAddress source{};         ///< client's
+  std::string_view method{};  ///< "" where there is no request: TCP, SNI, operator
+  std::string_view path{};    ///< without the query
+  std::string_view user_agent{};
   bool only_sni = false;  ///< a TLS ClientHello, no request yet
 };
 
