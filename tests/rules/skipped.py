@@ -9,7 +9,8 @@ import xml.etree.ElementTree
 import tree
 
 SHARED = tree.ROOT.parent / "shared"
-WHY = re.compile(r"skipped[:\]]?\s*(.*)|Skipped\s*\n(.*)", re.I)
+# GoogleTest: "file:line: Skipped" and the reason on the next line; ours: "skipped: reason".
+WHY = re.compile(r"(?:: Skipped\s*\n|skipped: )(.*)")
 
 
 def main():
@@ -21,8 +22,9 @@ def main():
         output = case.findtext("system-out") or ""
         excused = not SHARED.is_dir() and "shared" in output
         bad += not excused
-        line = next((line for line in output.split("\n") if WHY.search(line)), "no reason given")
-        print(f"skipped{' (excused)' if excused else ''}: {case.get('name')}: {line.strip()[:140]}")
+        why = WHY.search(output)
+        print(f"skipped{' (excused)' if excused else ''}: {case.get('name')}: "
+              f"{why.group(1).strip()[:140] if why else 'no reason given'}")
     if bad and os.environ.get("ROOSTER_CI") == "1":
         sys.exit(f"{bad} skipped test(s) count as failed here (ROOSTER_CI=1)")
 
