@@ -6,16 +6,12 @@
 
 #include <atomic>
 #include <concepts>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <initializer_list>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
-#include <vector>
 
 namespace rooster {
 
@@ -47,6 +43,7 @@ std::string format_log_line(LogFormat format, WallTime at, LogLevel level, std::
 
 /// `2025-05-27T12:29:13.042Z`
 std::string format_time(WallTime at);
+void append_time(std::string& out, WallTime at);
 
 /// Takes lines from any thread without blocking on I/O. Bounded: when the log thread can't write,
 /// further lines are dropped and counted, and a line says how many.
@@ -89,34 +86,8 @@ class Log {
   std::size_t queued_bytes_ = 0;   // under mutex_
   std::atomic<std::uint64_t> dropped_{0};
   std::uint64_t dropped_told_ = 0;  // drain() only
-  std::string pending_;             // drain() only: accepted by no descriptor yet
-};
-
-/// Writes as much of `bytes` as goes without blocking, whatever kind of descriptor it is. Returns
-/// the bytes taken, 0 if it would block, -errno on failure. SIGPIPE must be ignored or blocked.
-std::int64_t write_without_blocking(int descriptor, std::string_view bytes);
-
-/// The log thread: calls every drain again and again, at most 20 ms apart while there is something
-/// to write. Nobody who logs ever wakes it: that would cost each of them a syscall.
-class LogThread {
- public:
-  /// Writes what there is and returns whether there was anything.
-  using Drain = std::function<bool()>;
-
-  explicit LogThread(std::vector<Drain> drains);
-  /// Drains a last time and joins.
-  ~LogThread();
-  LogThread(const LogThread&) = delete;
-  LogThread& operator=(const LogThread&) = delete;
-
- private:
-  void run();
-
-  std::vector<Drain> drains_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool stopping_ = false;  // under mutex_
-  std::thread thread_;
+  std::string pending_;             // drain() only: not yet written from pending_done_ on
+  std::size_t pending_done_ = 0;
 };
 
 }  // namespace rooster

@@ -1,5 +1,5 @@
 // The counters. Each thread that counts has its own set (one writer, plain increments); the
-// background thread reads them all and adds up. See core/metrics_page.hpp for the text that
+// background thread reads them all and adds up. See core/write_metrics.hpp for the page that
 // Prometheus reads.
 #pragma once
 

@@ -9,13 +9,11 @@
 #include "core/time.hpp"
 
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace rooster::proxy {
 
@@ -53,7 +51,8 @@ struct AccessRecord {
   TlsVersion tls = TlsVersion::None;
   HttpVersion version = HttpVersion::Http11;
   std::uint8_t attempts = 0;
-  bool waited = false;  ///< `wake` is filled
+  bool target_cut = false;  ///< the ring sets it when the target did not fit
+  bool waited = false;      ///< `wake` is filled
 };
 
 /// Appends the record as one JSON line with its end.
@@ -88,53 +87,8 @@ class AccessRing {
   struct alignas(64) ReaderSide {
     std::atomic<std::size_t> tail{0};
     std::size_t head_seen = 0;
+    std::size_t front_bytes = 0;
   } reader_;
-};
-
-/// Writes what the rings hold. All calls but `reopen` on the log thread.
-class LogWriter {
- public:
-  /// `target` as NodeReloadable::access_log: a path, "-" or "". The rings outlive the writer.
-  LogWriter(std::string target, std::string edge_region, std::vector<AccessRing*> rings);
-  ~LogWriter();
-  LogWriter(const LogWriter&) = delete;
-  LogWriter& operator=(const LogWriter&) = delete;
-
-  /// Formats and writes what there is, a few megabytes at most; true if it wrote. While the target
-  /// can't be written (ENOSPC, EPIPE, ...) it tries once a second and leaves the records in the
-  /// rings, which then drop and count.
-  bool drain(TimePoint now);
-
-  /// Opens `target` anew before the next line: for rotation, and for a changed setting. Any thread.
-  void reopen(std::string target);
-
-  /// The last failure to open or write, "" when the last attempt went well. Log thread.
-  const std::string& trouble() const { return trouble_; }
-
- private:
-  struct Reopening;
-
-  bool open_target();
-  void take_reopening();
-  void format_some();
-  void note_drops();
-  bool flush(TimePoint now);
-  void fail_until(TimePoint again, int error);
-  void close_target();
-
-  std::string target_;
-  const std::string edge_region_;
-  const std::vector<AccessRing*> rings_;
-  std::vector<std::uint64_t> drops_told_;
-  std::unique_ptr<Reopening> reopening_;
-  std::string pending_;  // formatted, not yet written
-  std::size_t pending_done_ = 0;
-  std::size_t next_ring_ = 0;
-  int descriptor_ = -1;
-  bool owns_descriptor_ = false;
-  bool is_open_ = false;
-  TimePoint retry_at_{};
-  std::string trouble_;
 };
 
 }  // namespace rooster::proxy

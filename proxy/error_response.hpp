@@ -15,12 +15,12 @@ namespace rooster::proxy {
 /// What a refusal says.
 struct Refusal {
   Fault fault = Fault::Internal;
-  std::string_view accept;  ///< the Accept field's value; HTML only where it names text/html
-  std::string_view request_id;
-  std::string_view app;                             ///< the routed app's name; "" if none
-  std::optional<std::chrono::seconds> retry_after;  ///< sent only if true; at least 1
-  bool close = false;                               ///< add Connection: close
-  bool head_only = false;                           ///< the request was HEAD: fields, no body
+  std::string_view accept = {};  ///< the Accept field's value; HTML only where it names text/html
+  std::string_view request_id = {};
+  std::string_view app = {};                             ///< the routed app's name; "" if none
+  std::optional<std::chrono::seconds> retry_after = {};  ///< sent only if true; at least 1
+  bool close = false;                                    ///< add Connection: close
+  bool head_only = false;                                ///< the request was HEAD: fields, no body
 };
 
 /// A refusal without its framing: what HTTP/1.1 and HTTP/2 have in common.
