@@ -68,6 +68,9 @@ FieldKind classify(std::string_view name) {
       if (is(n, "host")) return Host;
       if (is(n, "date")) return Date;
       break;
+    case 5:
+      if (is(n, "proxy")) return ProxyOther;  // read as HTTP_PROXY by CGI-like apps
+      break;
     case 6:
       if (is(n, "accept")) return Accept;
       if (is(n, "cookie")) return Cookie;

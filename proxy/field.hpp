@@ -23,7 +23,7 @@ enum class FieldKind : std::uint8_t {
   Connection,
   KeepAlive,
   ProxyConnection,
-  ProxyOther,  ///< any other Proxy-*
+  ProxyOther,  ///< any other Proxy-*, and Proxy itself
   Te,
   Trailer,
   Upgrade,
