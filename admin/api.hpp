@@ -1,0 +1,51 @@
+// Api: the operator's requests, one handler each. Runs on the admin loop; net/http_server carries
+// it.
+#pragma once
+
+#include "admin/node.hpp"
+#include "core/loop.hpp"
+#include "core/task.hpp"
+#include "net/http_message.hpp"
+#include "net/http_server.hpp"
+
+namespace rooster::admin {
+
+/// Serves these; everything else is 404, another method 405. Replies are JSON unless said
+/// otherwise.
+///
+///   GET  /healthz                      "ok", 503 while draining (text)
+///   GET  /metrics                      the Prometheus page (text)
+///   GET  /v1/version  /v1/status
+///   GET  /v1/apps?after=&most=         GET /v1/apps/{app}
+///   GET  /v1/machines?app=             POST /v1/machines/{id}/{start|stop|suspend|cordon|uncordon}
+///   GET  /v1/checks?app=
+///   GET  /v1/logs?app=&machine=&region=&most=&follow=&format=json    flyctl's lines (text), or
+///   JSON lines GET  /v1/explain?url=  |  ?app= GET  /v1/config?app=               the effective
+///   configuration POST /v1/reload                    POST /v1/config/check?strict=
+class Api {
+ public:
+  explicit Api(Node& node) : node_(node) {}
+
+  Task<net::HttpReply> handle(const net::HttpRequest& request, Waiter& waiter);
+
+ private:
+  Task<net::HttpReply> status(Waiter& waiter);
+  Task<net::HttpReply> health(Waiter& waiter);
+  Task<net::HttpReply> apps(const net::HttpRequest& request, Waiter& waiter);
+  Task<net::HttpReply> app(std::string name, Waiter& waiter);
+  Task<net::HttpReply> machines(const net::HttpRequest& request, Waiter& waiter);
+  Task<net::HttpReply> order(MachineCommand command, Waiter& waiter);
+  Task<net::HttpReply> checks(const net::HttpRequest& request, Waiter& waiter);
+  Task<net::HttpReply> explain(const net::HttpRequest& request, Waiter& waiter);
+  Task<net::HttpReply> reload(Waiter& waiter);
+  Task<net::HttpReply> check(const net::HttpRequest& request, Waiter& waiter);
+  Task<net::HttpReply> post(const net::HttpRequest& request, Waiter& waiter);
+  Task<std::vector<AppFacts>> facts_for(const net::HttpRequest& request, Waiter& waiter);
+  net::HttpReply config(const net::HttpRequest& request);
+  net::HttpReply metrics();
+  net::HttpReply logs(const net::HttpRequest& request);
+
+  Node& node_;
+};
+
+}  // namespace rooster::admin
