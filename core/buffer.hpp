@@ -61,7 +61,7 @@ class ReadBuffer {
     begin_ += bytes;
     if (begin_ == end_) release();
   }
-  /// A larger block for a head that does not fit; kept until the content is gone.
+  /// Another block, of `bytes` (at least size()), for a head that does not fit; kept until the content is gone.
   void grow(std::size_t bytes) {
     auto larger = std::make_unique_for_overwrite<char[]>(bytes);
     const std::size_t used = size();
@@ -69,6 +69,30 @@ class ReadBuffer {
     if (large_bytes_ == 0) pool_.give(std::move(block_));
     block_ = std::move(larger);
     large_bytes_ = bytes;
+    begin_ = 0;
+    end_ = used;
+  }
+  /// Forgets the last `bytes`.
+  void drop_back(std::size_t bytes) { end_ -= bytes; }
+  /// Moves the content to the front of the block.
+  void compact() {
+    const std::size_t used = size();
+    if (begin_ != 0 && used != 0) std::memmove(block_.get(), block_.get() + begin_, used);
+    begin_ = 0;
+    end_ = used;
+  }
+  /// Keeps the content in a block of just its size: for long waits. expand() undoes it.
+  void shrink() {
+    if (!empty()) grow(size());
+  }
+  /// Back into a block of the pool, if the content fits in one with room to spare.
+  void expand() {
+    const std::size_t used = size();
+    if (large_bytes_ == 0 || used >= pool_.block_bytes()) return;
+    auto block = pool_.take();
+    std::memcpy(block.get(), block_.get() + begin_, used);
+    block_ = std::move(block);
+    large_bytes_ = 0;
     begin_ = 0;
     end_ = used;
   }
@@ -85,13 +109,6 @@ class ReadBuffer {
   }
 
  private:
-  void compact() {
-    const std::size_t used = size();
-    std::memmove(block_.get(), block_.get() + begin_, used);
-    begin_ = 0;
-    end_ = used;
-  }
-
   BlockPool& pool_;
   std::unique_ptr<char[]> block_;
   std::size_t large_bytes_ = 0;

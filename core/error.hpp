@@ -1,11 +1,12 @@
-// Error and Result: failures are values. An Error carries who failed (by its Fault) and whether a retry is safe.
+// Error and Result: failures are values. An Error carries who failed (by its Fault) and whether a
+// retry is safe.
 #pragma once
+
+#include "core/fault.hpp"
 
 #include <expected>
 #include <string>
 #include <utility>
-
-#include "core/fault.hpp"
 
 namespace rooster {
 
@@ -34,6 +35,8 @@ inline std::unexpected<Error> fail(Fault fault, std::string detail = {}) {
 }
 
 /// The Error of one Result as the Error of another.
-inline std::unexpected<Error> fail(Error error) { return std::unexpected(std::move(error)); }
+inline std::unexpected<Error> fail(Error error) {
+  return std::unexpected(std::move(error));
+}
 
 }  // namespace rooster

@@ -4,11 +4,13 @@
 
 namespace rooster {
 
-// No default: a new Fault does not compile until it has its row here (and one in docs/faults.md, see tests/rules).
+// No default: a new Fault does not compile until it has its row here (and one in docs/faults.md,
+// see tests/rules).
 FaultText describe(Fault fault) {
   using enum Origin;
   switch (fault) {
-    case Fault::None: return {"-", "", 0, Proxy, ""};
+    case Fault::None:
+      return {"-", "", 0, Proxy, ""};
     case Fault::BadRequest:
       return {"bad_request", "", 400, Client, "The request is not valid HTTP/1.1."};
     case Fault::BadFraming:
@@ -18,13 +20,16 @@ FaultText describe(Fault fault) {
       return {"bad_host", "", 400, Client, "Send exactly one valid Host header."};
     case Fault::HeadTooLarge:
       return {"head_too_large", "", 431, Client, "Send fewer or shorter header fields."};
-    case Fault::TargetTooLong: return {"target_too_long", "", 414, Client, "Use a shorter URL."};
+    case Fault::TargetTooLong:
+      return {"target_too_long", "", 414, Client, "Use a shorter URL."};
     case Fault::HeadTimeout:
       return {"head_timeout", "", 408, Client, "Send the whole request head sooner."};
     case Fault::BodyTimeout:
       return {"body_timeout", "", 408, Client, "Send the request body faster."};
-    case Fault::BadChunk: return {"bad_chunk", "", 400, Client, "The chunked body is malformed."};
-    case Fault::BodyTooLarge: return {"body_too_large", "PA01", 413, Client, "Send a smaller body."};
+    case Fault::BadChunk:
+      return {"bad_chunk", "", 400, Client, "The chunked body is malformed."};
+    case Fault::BodyTooLarge:
+      return {"body_too_large", "PA01", 413, Client, "Send a smaller body."};
     case Fault::MethodNotAllowed:
       return {"method_not_allowed", "", 405, Client, "CONNECT and TRACE are not served here."};
     case Fault::VersionNotSupported:
@@ -33,7 +38,8 @@ FaultText describe(Fault fault) {
       return {"misdirected", "", 421, Client, "Open a new connection for this host name."};
     case Fault::NoRoute:
       return {"no_route", "", 404, Client, "No app here has this host name; check the URL."};
-    case Fault::ClientLeft: return {"client_left", "", 499, Client, "The client closed early."};
+    case Fault::ClientLeft:
+      return {"client_left", "", 499, Client, "The client closed early."};
     case Fault::NotWakeable:
       return {"not_wakeable", "PM06", 503, Machine,
               "Nothing can start this app: give it a command, an image or an address."};
@@ -64,7 +70,8 @@ FaultText describe(Fault fault) {
       return {"port_taken", "PM07", 503, Machine,
               "Another process holds the app's internal_port; use $PORT or another port."};
     case Fault::StopPending:
-      return {"stop_pending", "PM08", 503, Machine, "The app is stopping; retry after Retry-After."};
+      return {"stop_pending", "PM08", 503, Machine,
+              "The app is stopping; retry after Retry-After."};
     case Fault::StartFailed:
       return {"start_failed", "PM01", 503, Machine, "The machine could not be started."};
     case Fault::CapacityTimeout:
@@ -84,22 +91,31 @@ FaultText describe(Fault fault) {
     case Fault::UpstreamTimeout:
       return {"upstream_timeout", "PU02", 504, Upstream, "The app did not answer in time."};
     case Fault::UpstreamBadResponse:
-      return {"upstream_bad_response", "PU02", 502, Upstream, "The app's response is not valid HTTP."};
+      return {"upstream_bad_response", "PU02", 502, Upstream,
+              "The app's response is not valid HTTP."};
     case Fault::UpstreamTruncated:
       return {"upstream_truncated", "PU02", 502, Upstream,
               "The app closed the connection inside its response."};
     case Fault::UpstreamUnresolved:
       return {"upstream_unresolved", "PC02", 502, Upstream, "The app's address does not resolve."};
-    case Fault::AppExited: return {"app_exited", "PC03", 502, Machine, "The app exited meanwhile."};
-    case Fault::TlsHandshake: return {"tls_handshake", "PT04", 0, Client, "TLS handshake failed."};
+    case Fault::AppExited:
+      return {"app_exited", "PC03", 502, Machine, "The app exited meanwhile."};
+    case Fault::TlsHandshake:
+      return {"tls_handshake", "PT04", 0, Client, "TLS handshake failed."};
     case Fault::DescriptorsExhausted:
       return {"descriptors_exhausted", "PP01", 503, Proxy, "The proxy is out of descriptors."};
-    case Fault::Draining: return {"draining", "", 503, Proxy, "The proxy is shutting down; retry."};
-    case Fault::DrainDeadline: return {"drain_deadline", "", 503, Proxy, "Cut at drain_timeout."};
-    case Fault::MidFrame: return {"mid_frame", "", 0, Proxy, "WebSocket cut inside a frame."};
-    case Fault::IdleTimeout: return {"idle_timeout", "", 408, Client, "The connection was idle."};
-    case Fault::Interrupted: return {"interrupted", "", 503, Proxy, "Interrupted."};
-    case Fault::Internal: return {"internal", "", 500, Proxy, "An error of ours; it is in the log."};
+    case Fault::Draining:
+      return {"draining", "", 503, Proxy, "The proxy is shutting down; retry."};
+    case Fault::DrainDeadline:
+      return {"drain_deadline", "", 503, Proxy, "Cut at drain_timeout."};
+    case Fault::MidFrame:
+      return {"mid_frame", "", 0, Proxy, "WebSocket cut inside a frame."};
+    case Fault::IdleTimeout:
+      return {"idle_timeout", "", 408, Client, "The connection was idle."};
+    case Fault::Interrupted:
+      return {"interrupted", "", 503, Proxy, "Interrupted."};
+    case Fault::Internal:
+      return {"internal", "", 500, Proxy, "An error of ours; it is in the log."};
   }
   std::unreachable();
 }

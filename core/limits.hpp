@@ -1,5 +1,5 @@
-// Every built-in bound in one place (docs/limits.md is this table in words). A bound that an operator can set has
-// its default here.
+// Every built-in bound in one place (docs/limits.md is this table in words). A bound that an
+// operator can set has its default here.
 #pragma once
 
 #include <chrono>
@@ -26,7 +26,8 @@ inline constexpr auto kFirstByteTimeout = 60s;
 inline constexpr auto kLingerTime = 2s;
 inline constexpr auto kDiscardTime = 1s;
 inline constexpr std::size_t kDiscardBytes = 256 * 1024;
-inline constexpr auto kTick = 100ms;  // the timer wheel's step: deadlines fire up to one step late, never early
+inline constexpr auto kTick =
+    100ms;  // the timer wheel's step: deadlines fire up to one step late, never early
 
 // A body must keep this pace, averaged over the window.
 inline constexpr std::size_t kMinBodyBytesPerSecond = 240;
@@ -35,7 +36,7 @@ inline constexpr auto kBodyRateWindow = 30s;
 // Connections.
 inline constexpr std::size_t kMaxConnectionsPerSource = 2048;  // per IPv4 address or IPv6 /64
 inline constexpr std::size_t kReadBufferBytes = 16 * 1024;
-inline constexpr std::size_t kRelayBytes = 64 * 1024;      // one read, four TLS records, one send
+inline constexpr std::size_t kRelayBytes = 64 * 1024;  // one read, four TLS records, one send
 inline constexpr std::size_t kReplayBufferBytes = 64 * 1024;
 
 // Shares of the descriptor budget (of RLIMIT_NOFILE's hard limit), in percent.
@@ -49,7 +50,7 @@ inline constexpr std::size_t kWaitingBytes = 256 * 1024 * 1024;
 inline constexpr std::size_t kWaitingBytesEach = 64 * 1024;
 
 // Upstream pools.
-inline constexpr auto kPoolIdle = 4s;             // as Fly's proxy
+inline constexpr auto kPoolIdle = 4s;               // as Fly's proxy
 inline constexpr auto kPoolIdleNonIdempotent = 1s;  // a POST takes only a connection idle for less
 inline constexpr std::size_t kSlowStartConnections = 16;
 inline constexpr std::size_t kUpstreamConnections = 256;  // per machine, where no hard_limit is set

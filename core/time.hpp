@@ -1,5 +1,5 @@
-// The clocks: deadlines count on CLOCK_MONOTONIC, idleness on CLOCK_BOOTTIME (a laptop's or VM's sleep counts),
-// wall time is for logs and certificates only.
+// The clocks: deadlines count on CLOCK_MONOTONIC, idleness on CLOCK_BOOTTIME (a laptop's or VM's
+// sleep counts), wall time is for logs and certificates only.
 #pragma once
 
 #include <chrono>

@@ -1,0 +1,174 @@
+#include "app/worker.hpp"
+
+#include "proxy/tunnel.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include <pthread.h>
+#include <signal.h>
+
+namespace rooster::app {
+
+namespace {
+
+constexpr auto kSweepEach = std::chrono::seconds(1);
+
+// 2048 per source in the whole process; the kernel spreads connections evenly over the workers.
+std::size_t per_worker(std::size_t in_all, std::size_t workers) {
+  return (in_all + workers - 1) / workers;
+}
+
+}  // namespace
+
+Worker::Worker(Shared shared)
+    : sessions_(loop_),
+      listening_(loop_),
+      router_(shared.domain),
+      gate_(shared.id, shared.waiting, shared.signals),
+      pool_(shared.max_idle_upstream,
+            std::max<std::size_t>(1, limits::kUpstreamConnections / shared.workers)),
+      request_ids_(shared.settings->region),
+      sources_(per_worker(limits::kMaxConnectionsPerSource, shared.workers)),
+      shared_(std::move(shared)) {}
+
+Worker::~Worker() {
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<> Worker::start(std::vector<ListenSocket> sockets) {
+  auto tls = tls::ServerContext::create({}, shared_.certificates, shared_.tickets);
+  if (!tls) return fail(tls.error());
+  tls_ = std::move(*tls);
+  context_.reset(new proxy::WorkerContext{.id = shared_.id,
+                                          .loop = loop_,
+                                          .sessions = sessions_,
+                                          .router = router_,
+                                          .gate = gate_,
+                                          .pool = pool_,
+                                          .metrics = shared_.metrics.worker(shared_.id),
+                                          .access_log = shared_.ring,
+                                          .request_ids = request_ids_,
+                                          .tls = tls_.get(),
+                                          .budget = shared_.budget,
+                                          .settings = shared_.settings});
+  context_->random_state += shared_.id.value;
+  for (ListenSocket& socket : sockets) {
+    listeners_.push_back(std::make_unique<proxy::Listener>(*context_, listening_, sources_,
+                                                           std::move(socket.fd), socket.options));
+  }
+  sweeper_ = std::make_unique<Waiter>(listening_);
+  loop_.post([this] {
+    for (auto& listener : listeners_) listening_.spawn(listener->accept_loop());
+    listening_.spawn(sweep_pool());
+  });
+  thread_ = std::thread([this] {
+    const std::string name = "worker-" + std::to_string(shared_.id.value);
+    pthread_setname_np(pthread_self(), name.c_str());
+    loop_.run();
+  });
+  return {};
+}
+
+Task<> Worker::sweep_pool() {
+  while (!context_->draining) {
+    co_await sweeper_->wait(loop_.now() + kSweepEach);
+    pool_.sweep(loop_.now());
+  }
+  co_return {};
+}
+
+void Worker::adopt(std::shared_ptr<const std::vector<machines::AppViewPtr>> facts,
+                   std::uint64_t epoch) {
+  loop_.post([this, facts = std::move(facts), epoch] {
+    for (const machines::AppViewPtr& fact : *facts) adopt_one(fact);
+    adopted_epoch_.store(epoch, std::memory_order_release);
+  });
+}
+
+void Worker::adopt_one(const machines::AppViewPtr& fact) {
+  auto& views = context_->views;
+  if (fact->id.value >= views.size()) views.resize(fact->id.value + 1);
+  machines::AppViewPtr& current = views[fact->id.value];
+  const bool routes_changed = !current || current->config != fact->config || current->removed;
+  // A control block of this worker's own around the shared view: exchanges that pin it then never
+  // touch a counter that another worker touches too.
+  const auto holder = std::make_shared<machines::AppViewPtr>(fact);
+  current = machines::AppViewPtr(holder, fact.get());
+  if (fact->removed) {
+    router_.remove(fact->id);
+  } else if (routes_changed) {
+    router_.adopt(fact->id, fact->config);
+  }
+  for (const machines::MachineView& machine : fact->machines) {
+    if (!machine.awake) pool_.drop(*machine.load);
+  }
+  leave_tunnels_of(*fact);
+  gate_.adopt(current, loop_.now());
+}
+
+// A machine whose word is closed is on its way down: its exchanges end by themselves, its tunnels
+// are told.
+void Worker::leave_tunnels_of(const machines::AppView& view) {
+  Link& ring = context_->tunnels;
+  for (Link* node = ring.next(); node != &ring; node = node->next()) {
+    auto* tunnel = static_cast<proxy::Tunnel*>(node);
+    const auto machine = std::ranges::find_if(view.machines, [tunnel](const auto& candidate) {
+      return candidate.load.get() == tunnel->load();
+    });
+    if (machine == view.machines.end() || machine->routable) continue;
+    if (machine->load->read().closed) tunnel->go_away(Fault::Draining);
+  }
+}
+
+void Worker::slot_free(AppId app) {
+  loop_.post([this, app] { gate_.slot_free(app); });
+}
+
+void Worker::adopt(std::shared_ptr<const tls::CertificateStore> certificates) {
+  loop_.post([this, certificates = std::move(certificates)]() mutable {
+    tls_->adopt(std::move(certificates));
+  });
+}
+
+void Worker::adopt(std::shared_ptr<const tls::TicketKeys> tickets) {
+  loop_.post([this, tickets = std::move(tickets)]() mutable { tls_->adopt(std::move(tickets)); });
+}
+
+void Worker::adopt(std::shared_ptr<const proxy::EdgeSettings> settings, std::string domain) {
+  loop_.post([this, settings = std::move(settings), domain = std::move(domain)]() mutable {
+    context_->settings = std::move(settings);
+    router_.set_domain(std::move(domain));
+  });
+}
+
+void Worker::drain(std::function<void()> drained) {
+  loop_.post([this, drained = std::move(drained)]() mutable {
+    context_->draining = true;
+    for (auto& listener : listeners_) listener->stop();
+    sweeper_->notify();
+    gate_.fail_all(Fault::Draining);
+    sessions_.notify_all();
+    sessions_.when_empty([drained = std::move(drained)] { drained(); });
+  });
+}
+
+void Worker::go_away() {
+  loop_.post([this] {
+    Link& ring = context_->tunnels;
+    for (Link* node = ring.next(); node != &ring; node = node->next()) {
+      static_cast<proxy::Tunnel*>(node)->go_away(Fault::DrainDeadline);
+    }
+  });
+}
+
+void Worker::cut() {
+  loop_.post([this] { sessions_.interrupt_all(Fault::DrainDeadline); });
+}
+
+void Worker::stop() {
+  loop_.post([this] { loop_.stop(); });
+}
+
+}  // namespace rooster::app

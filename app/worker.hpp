@@ -1,0 +1,96 @@
+// Worker: one thread of the data path, with its own loop, listeners, routes, gate, pool and
+// counters. Other threads reach it only by the posts below: facts, slot_free, and the snapshots it
+// adopts.
+#pragma once
+
+#include "core/loop.hpp"
+#include "core/metrics.hpp"
+#include "machines/app_view.hpp"
+#include "machines/wake_gate.hpp"
+#include "proxy/access_log.hpp"
+#include "proxy/listener.hpp"
+#include "proxy/worker_context.hpp"
+#include "tls/server_context.hpp"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace rooster::app {
+
+/// A listening socket handed to a worker.
+struct ListenSocket {
+  Descriptor fd;
+  proxy::Listener::Options options;
+};
+
+class Worker {
+ public:
+  struct Shared {
+    WorkerId id;
+    std::size_t workers = 1;
+    Metrics& metrics;
+    proxy::AccessRing& ring;
+    machines::WaitingLimits& waiting;
+    proxy::ConnectionBudget& budget;
+    machines::GateSignals signals;
+    std::string domain;
+    std::shared_ptr<const proxy::EdgeSettings> settings;
+    std::shared_ptr<const tls::CertificateStore> certificates;
+    std::shared_ptr<const tls::TicketKeys> tickets;
+    std::size_t max_idle_upstream = 1024;
+  };
+
+  explicit Worker(Shared shared);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// Starts the thread and accepts on `sockets`. Errors: Internal, where TLS can't be set up.
+  Result<> start(std::vector<ListenSocket> sockets);
+
+  // Any thread.
+
+  /// Facts, in order. `epoch` is published by adopted_epoch() once they hold here.
+  void adopt(std::shared_ptr<const std::vector<machines::AppViewPtr>> facts, std::uint64_t epoch);
+  void slot_free(AppId app);
+  void adopt(std::shared_ptr<const tls::CertificateStore> certificates);
+  void adopt(std::shared_ptr<const tls::TicketKeys> tickets);
+  void adopt(std::shared_ptr<const proxy::EdgeSettings> settings, std::string domain);
+  std::uint64_t adopted_epoch() const { return adopted_epoch_.load(std::memory_order_acquire); }
+  /// No further connection or request; waiters are refused; `drained` is called on this thread when
+  /// all is over.
+  void drain(std::function<void()> drained);
+  /// Tunnels are told to leave: a WebSocket gets Close 1001 and five seconds.
+  void go_away();
+  /// Everything that is left ends now.
+  void cut();
+  /// Ends the thread. After drained, or cut.
+  void stop();
+
+ private:
+  void adopt_one(const machines::AppViewPtr& fact);
+  void leave_tunnels_of(const machines::AppView& view);
+  Task<> sweep_pool();
+
+  Loop loop_;
+  TaskGroup sessions_;
+  TaskGroup listening_;
+  proxy::Router router_;
+  machines::WakeGate gate_;
+  proxy::UpstreamPool pool_;
+  proxy::RequestIdSource request_ids_;
+  proxy::SourceLimit sources_;
+  std::unique_ptr<tls::ServerContext> tls_;
+  std::unique_ptr<proxy::WorkerContext> context_;
+  std::vector<std::unique_ptr<proxy::Listener>> listeners_;
+  Shared shared_;
+  std::atomic<std::uint64_t> adopted_epoch_{0};
+  std::unique_ptr<Waiter> sweeper_;
+  std::thread thread_;
+};
+
+}  // namespace rooster::app

@@ -1,0 +1,316 @@
+// The flow of a client's HTTP/1 connection:
+//   1. secure()     TLS, where the listener is https
+//   2. read_head()  the next request's head, strictly
+//   3. run_exchange()
+//   4. again from 2, or linger() and close
+#include "proxy/h1_session.hpp"
+
+#include "proxy/error_response.hpp"
+#include "proxy/exchange.hpp"
+#include "proxy/listener.hpp"
+#include "proxy/worker_context.hpp"
+#include "tls/accept.hpp"
+#include "tls/certificate.hpp"
+
+#include <openssl/ssl.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace rooster::proxy {
+
+H1Session::H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& facts)
+    : context_(context),
+      stream_(context.loop, std::move(fd)),
+      waiter_(context.sessions),
+      facts_(facts),
+      buffer_(context.blocks),
+      out_(stream_, context.scratch.to_client_span()) {
+  facts_.peer = {peer_text_.data(), facts.peer_address.write(peer_text_.data())};
+  context_.metrics.connections_accepted.add();
+}
+
+H1Session::~H1Session() {
+  context_.heads.give(std::move(head_));
+  context_.metrics.connections_closed.add();
+  context_.budget.clients.fetch_sub(1, std::memory_order_relaxed);
+  if (facts_.source_limit != nullptr) facts_.source_limit->leave(facts_.peer_address);
+}
+
+Task<> H1Session::run(std::unique_ptr<H1Session> self) {
+  if (self->facts_.tls) {
+    if (!co_await self->secure()) co_return {};
+  }
+  co_return co_await self->serve();
+}
+
+Task<> H1Session::secure() {
+  const TimePoint deadline = context_.loop.now() + limits::kHandshakeTimeout;
+  auto handshake = co_await tls::accept_tls(stream_, *context_.tls, waiter_, deadline);
+  if (!handshake) {
+    context_.metrics.tls_errors.add();
+    context_.metrics.faults[static_cast<std::size_t>(handshake.error().fault)].add();
+    co_return handshake.error();
+  }
+  facts_.tls_version =
+      SSL_version(stream_.ssl()) == TLS1_3_VERSION ? TlsVersion::Tls13 : TlsVersion::Tls12;
+  context_.metrics.tls_handshakes[static_cast<std::size_t>(facts_.tls_version)].add();
+  certificate_ = std::move(handshake->certificate);
+  if (handshake->resumed) context_.metrics.tls_resumed.add();
+  sni_ = std::move(handshake->sni);
+  facts_.sni = sni_;
+  co_return {};
+}
+
+Task<> H1Session::serve() {
+  while (true) {
+    auto got = co_await read_head();
+    if (!got) {
+      if (describe(got.error().fault).status != 0 && head_ && !buffer_.empty()) {
+        co_await refuse_head(got.error().fault);
+      }
+      co_return {};
+    }
+    facts_.version = head_->http_minor == 0 ? HttpVersion::Http10 : HttpVersion::Http11;
+    taken_ = head_->head_bytes;
+    replayable_ = true;
+    reader_.begin(head_->body);
+    auto end = co_await run_exchange(context_, *this, waiter_, *head_);
+    if (!end || end->must_cut || end->tunnelled) co_return {};
+    if (!end->request_read || !end->keep_alive) {
+      co_await linger();
+      co_return {};
+    }
+    end_exchange();
+  }
+}
+
+// Waits without any buffer for the first byte (75 s), then has headers_read_timeout for the rest of
+// the head.
+Task<> H1Session::read_head() {
+  TimePoint deadline = context_.loop.now() + (is_first_ ? Duration(limits::kHeadTimeout)
+                                                        : Duration(limits::kIdleClientTimeout));
+  bool begun = false;
+  while (true) {
+    if (!buffer_.empty()) {
+      if (!begun) {
+        begun = true;
+        deadline = context_.loop.now() + limits::kHeadTimeout;
+        head_ = context_.heads.take();
+        head_->reset();
+      }
+      const Parsed parsed = parse_request_head(buffer_.view(), *head_);
+      if (parsed.status == ParseStatus::Complete) break;
+      if (parsed.status == ParseStatus::Invalid) co_return Error(parsed.fault);
+      if (buffer_.full()) {
+        if (buffer_.capacity() > limits::kReadBufferBytes) co_return Error(Fault::HeadTooLarge);
+        buffer_.grow(limits::kMaxHeadBytes + limits::kReadBufferBytes);
+      }
+    }
+    if (context_.draining && !begun) co_return Error(Fault::Draining);
+    if (stream_.may_read()) {
+      const ReadResult got = stream_.read(buffer_.space());
+      if (got.status == ReadResult::Status::Some) {
+        buffer_.produced(got.bytes);
+        continue;
+      }
+      if (buffer_.empty()) buffer_.release();
+      if (got.status != ReadResult::Status::Later) co_return Error(Fault::ClientLeft);
+    }
+    const Woke woke = co_await waiter_.wait(deadline, stream_.readable());
+    if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
+    if (woke == Woke::Deadline) {
+      co_return Error(begun ? Fault::HeadTimeout : Fault::IdleTimeout);
+    }
+  }
+  is_first_ = false;
+  co_return {};
+}
+
+// A head that can't be trusted: one answer, one log line, and the connection ends.
+Task<> H1Session::refuse_head(Fault fault) {
+  const WallTime now = context_.wall_now();
+  const RequestId id = context_.request_ids.next(now);
+  const std::string page = write_refusal({.fault = fault, .request_id = id.view(), .close = true});
+  send_own(page);
+  flush();
+  context_.metrics.faults[static_cast<std::size_t>(fault)].add();
+  const std::uint16_t status = describe(fault).status;
+  context_.metrics.responses[static_cast<std::size_t>(status - 100)].add();
+  context_.access_log.push({.time = now,
+                            .request_id = id.view(),
+                            .client = facts_.peer,
+                            .bytes_out = page.size(),
+                            .status = status,
+                            .fault = fault,
+                            .tls = facts_.tls_version});
+  co_return co_await linger();
+}
+
+// Ends the connection so that the client still gets our last bytes: FIN first, then its own are
+// read and dropped for a moment; closing over unread bytes would reset the connection.
+Task<> H1Session::linger() {
+  const TimePoint deadline = context_.loop.now() + limits::kLingerTime;
+  stream_.shutdown_write();
+  std::size_t discarded = 0;
+  while (discarded < limits::kDiscardBytes) {
+    if (stream_.has_pending() && !stream_.flush()) co_return {};
+    if (stream_.may_read()) {
+      const ReadResult got = stream_.read(context_.scratch.in_span());
+      if (got.status == ReadResult::Status::Some) {
+        discarded += got.bytes;
+        continue;
+      }
+      if (got.status != ReadResult::Status::Later) co_return {};
+    }
+    Interest interest = stream_.readable();
+    if (stream_.has_pending()) interest.bits |= Pollable::kWritable;
+    const Woke woke = co_await waiter_.wait(deadline, interest);
+    if (woke == Woke::Deadline || woke == Woke::Interrupted) co_return {};
+  }
+  co_return {};
+}
+
+void H1Session::end_exchange() {
+  buffer_.consume(std::min(taken_, buffer_.size()));
+  if (buffer_.empty()) {
+    buffer_.release();
+  } else {
+    buffer_.compact();  // pipelined: the next head must not move once it is parsed
+  }
+  taken_ = 0;
+  context_.heads.give(std::move(head_));
+}
+
+// First what came with the head, in place. A body of known length then comes by the worker's
+// scratch, never past its end; a chunked one behind the head in the buffer, where what follows it
+// stays for the next request.
+BodyPiece H1Session::next_body() {
+  using enum BodyPiece::State;
+  while (true) {
+    if (reader_.is_done()) return {End};
+    if (taken_ < buffer_.size()) {
+      std::size_t consumed = 0;
+      const BodyPiece piece = reader_.take(buffer_.view().substr(taken_), consumed);
+      taken_ += consumed;
+      if (piece.state != Later) return piece;
+      continue;
+    }
+    if (!stream_.may_read()) return {Later};
+    const bool is_chunked = reader_.framing().kind == BodyKind::Chunked;
+    std::span<char> into = context_.scratch.in_span();
+    if (is_chunked) {
+      into = body_space();
+    } else {
+      into = into.first(
+          static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), reader_.left())));
+    }
+    const ReadResult got = stream_.read(into);
+    if (got.status == ReadResult::Status::Later) return {Later};
+    if (got.status != ReadResult::Status::Some) return {Failed, {}, Fault::ClientLeft};
+    if (is_chunked) {
+      buffer_.produced(got.bytes);
+      continue;
+    }
+    replayable_ = false;
+    std::size_t consumed = 0;
+    return reader_.take({into.data(), got.bytes}, consumed);
+  }
+}
+
+// Room behind the head. Body bytes in the buffer have all been handed on: they make way, and can't
+// be sent again.
+std::span<char> H1Session::body_space() {
+  if (buffer_.full()) {
+    if (head_->head_bytes == buffer_.size()) {
+      buffer_.grow(buffer_.size() + limits::kReadBufferBytes);
+      head_->reset();
+      parse_request_head(buffer_.view(), *head_);
+    } else {
+      buffer_.drop_back(buffer_.size() - head_->head_bytes);
+      taken_ = head_->head_bytes;
+      replayable_ = false;
+    }
+  }
+  return buffer_.space();
+}
+
+void H1Session::rewind_body() {
+  taken_ = head_->head_bytes;
+  reader_.begin(head_->body);
+}
+
+bool H1Session::send_head(const ResponseHead& head, const ResponseRules& rules) {
+  const std::span<char> room = out_.room(kMaxClientHeadBytes);
+  const ClientHead made = to_client_head(head, rules, room.data(), room.size());
+  out_.produced(made.bytes);
+  response_framing_ = made.body.kind;
+  response_keep_alive_ = made.keep_alive;
+  return made.bytes != 0;
+}
+
+bool H1Session::send_interim(const ResponseHead& head) {
+  if (facts_.version == HttpVersion::Http10) return true;  // RFC 9110 §15.2
+  const std::span<char> room = out_.room(kMaxClientHeadBytes);
+  out_.produced(to_client_head(head, {}, room.data(), room.size()).bytes);
+  return flush();
+}
+
+bool H1Session::offer_body(std::string_view bytes) {
+  return write_piece(out_, response_framing_, bytes);
+}
+
+bool H1Session::finish_body(std::span<const Field> trailers) {
+  return write_end(out_, response_framing_, trailers) && flush();
+}
+
+bool H1Session::send_own(std::string_view response) {
+  return out_.append(response);
+}
+
+bool H1Session::flush() {
+  if (!out_.empty()) return out_.flush();
+  return stream_.has_pending() ? stream_.flush() : !stream_.is_broken();
+}
+
+bool H1Session::is_gone(bool half_closed_is_gone) const {
+  if (stream_.is_broken() || stream_.pollable().is(Pollable::kBroken)) return true;
+  return half_closed_is_gone && stream_.pollable().is(Pollable::kPeerClosed);
+}
+
+Interest H1Session::interest(bool read, bool write, bool peer_closed) {
+  std::uint8_t bits = Pollable::kBroken;  // whatever is waited for, a reset ends it
+  if (read) bits |= Pollable::kReadable;
+  if (write) bits |= Pollable::kWritable;
+  if (peer_closed) bits |= Pollable::kPeerClosed;
+  return {&stream_.pollable(), bits};
+}
+
+bool H1Session::covers(std::string_view host) const {
+  if (!certificate_) return true;
+  std::array<char, 256> lower;
+  return certificate_->covers(lower_host(host, lower));
+}
+
+// A waiter keeps its request's bytes and nothing else: the block and the parsed head go back.
+void H1Session::park() {
+  buffer_.shrink();
+  context_.heads.give(std::move(head_));
+}
+
+const RequestHead& H1Session::unpark() {
+  if (head_) return *head_;
+  buffer_.expand();
+  head_ = context_.heads.take();
+  head_->reset();
+  parse_request_head(buffer_.view(), *head_);  // it was complete before, so it is now
+  return *head_;
+}
+
+std::string_view H1Session::take_buffered() {
+  const std::string_view rest = buffer_.view().substr(std::min(taken_, buffer_.size()));
+  taken_ = buffer_.size();
+  return rest;
+}
+
+}  // namespace rooster::proxy

@@ -1,0 +1,83 @@
+// H1Session: one client connection that speaks HTTP/1: one exchange after another. It is the
+// ClientSide of each.
+#pragma once
+
+#include "core/buffer.hpp"
+#include "core/stream.hpp"
+#include "proxy/h1_body.hpp"
+#include "proxy/out_buffer.hpp"
+#include "proxy/sides.hpp"
+
+#include <array>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace rooster::tls {
+class Certificate;
+}
+
+namespace rooster::proxy {
+
+struct WorkerContext;
+
+/// One client connection. Everything on its worker's thread.
+class H1Session final : public ClientSide {
+ public:
+  /// `facts.peer` may point anywhere; the session keeps its own copy.
+  H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& facts);
+  ~H1Session() override;
+
+  /// Serves the connection to its end. `self` is this session: the coroutine owns it.
+  static Task<> run(std::unique_ptr<H1Session> self);
+
+  BodyPiece next_body() override;
+  std::span<const Field> request_trailers() const override { return reader_.trailers(); }
+  bool body_is_replayable() const override { return replayable_; }
+  void rewind_body() override;
+
+  bool send_head(const ResponseHead& head, const ResponseRules& rules) override;
+  bool send_interim(const ResponseHead& head) override;
+  bool keeps_alive() const override { return response_keep_alive_; }
+  bool offer_body(std::string_view bytes) override;
+  bool finish_body(std::span<const Field> trailers) override;
+  bool send_own(std::string_view response) override;
+  bool can_take() const override { return !stream_.has_pending(); }
+  bool flush() override;
+  bool is_gone(bool half_closed_is_gone) const override;
+  Interest interest(bool read, bool write, bool peer_closed) override;
+  Stream* stream() override { return &stream_; }
+  std::string_view take_buffered() override;
+  void park() override;
+  const RequestHead& unpark() override;
+  const ClientFacts& facts() const override { return facts_; }
+  bool covers(std::string_view host) const override;
+
+ private:
+  Task<> serve();
+  Task<> secure();
+  Task<> read_head();
+  Task<> refuse_head(Fault fault);
+  Task<> linger();
+  void end_exchange();
+  std::span<char> body_space();
+
+  WorkerContext& context_;
+  Stream stream_;
+  Waiter waiter_;
+  ClientFacts facts_;
+  std::array<char, 46> peer_text_{};
+  std::string sni_;
+  std::shared_ptr<const tls::Certificate> certificate_;
+  ReadBuffer buffer_;
+  std::unique_ptr<RequestHead> head_;
+  OutBuffer out_;
+  BodyReader reader_;
+  std::size_t taken_ = 0;  // of the buffer: the head and the body's bytes that came with it
+  BodyKind response_framing_ = BodyKind::None;
+  bool replayable_ = true;
+  bool response_keep_alive_ = false;
+  bool is_first_ = true;
+};
+
+}  // namespace rooster::proxy

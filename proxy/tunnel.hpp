@@ -1,0 +1,80 @@
+// Tunnel: after an upgrade's 101 the bytes of both sides pass unchanged. A WebSocket's frames are
+// counted, so that a stop can say GoAway (Close 1001) between two frames instead of cutting one.
+#pragma once
+
+#include "core/loop.hpp"
+#include "machines/load.hpp"
+#include "proxy/sides.hpp"
+#include "proxy/websocket_frames.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+namespace rooster::proxy {
+
+struct WorkerContext;
+
+struct TunnelSetup {
+  WorkerContext& context;
+  ClientSide& client;
+  UpstreamSide& upstream;
+  Waiter& waiter;
+  const machines::MachineLoad* load = nullptr;  ///< of the machine it leads to
+  bool is_websocket = false;
+  std::optional<std::chrono::milliseconds> idle;  ///< [rooster] tunnel_idle
+};
+
+/// What a tunnel carried and why it ended.
+struct TunnelEnd {
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  Fault fault = Fault::None;  ///< None: one of the two sides ended it
+};
+
+/// In WorkerContext::tunnels (a ring of Tunnels) while it runs, so that a stopping machine or a
+/// drain can reach it.
+class Tunnel : public Link {
+ public:
+  explicit Tunnel(const TunnelSetup& setup);
+
+  Task<TunnelEnd> run();
+  /// Ends it: a WebSocket with Close 1001 at the next frame boundary of each side, anything else at
+  /// once.
+  void go_away(Fault why);
+  const machines::MachineLoad* load() const { return load_; }
+
+ private:
+  enum class Phase : std::uint8_t { Open, Leaving };
+  bool move_up();
+  bool move_down();
+  bool pass_to_client(std::string_view bytes);
+  bool pass_to_app(std::string_view bytes);
+  bool say_go_away();
+  bool is_over() const;
+  TimePoint deadline() const;
+  Task<bool> wait();
+
+  WorkerContext& context_;
+  ClientSide& client_;
+  UpstreamSide& upstream_;
+  Stream& down_;  // the client's
+  Stream& up_;    // the app's
+  Waiter& waiter_;
+  const machines::MachineLoad* load_;
+  bool is_websocket_;
+  std::optional<std::chrono::milliseconds> idle_;
+  Phase phase_ = Phase::Open;
+  TimePoint leave_by_ = kNever;
+  TimePoint last_byte_;
+  WebSocketFrames from_client_;
+  WebSocketFrames from_app_;
+  bool told_client_ = false;
+  bool told_app_ = false;
+  bool client_ended_ = false;
+  bool app_ended_ = false;
+  bool broken_ = false;
+  TunnelEnd end_;
+};
+
+}  // namespace rooster::proxy

@@ -1,0 +1,47 @@
+#include "proxy/worker_context.hpp"
+
+#include <chrono>
+#include <ctime>
+
+namespace rooster::proxy {
+
+namespace {
+constexpr std::size_t kKeptHeads = 256;
+}
+
+std::unique_ptr<RequestHead> HeadPool::take() {
+  if (heads_.empty()) return std::make_unique<RequestHead>();
+  auto head = std::move(heads_.back());
+  heads_.pop_back();
+  return head;
+}
+
+void HeadPool::give(std::unique_ptr<RequestHead> head) {
+  if (head && heads_.size() < kKeptHeads) heads_.push_back(std::move(head));
+}
+
+std::uint64_t WorkerContext::random() {
+  random_state ^= random_state << 13;
+  random_state ^= random_state >> 7;
+  random_state ^= random_state << 17;
+  return random_state;
+}
+
+WallTime WorkerContext::wall_now() const {
+  return std::chrono::system_clock::now();
+}
+
+std::string_view WorkerContext::http_date() {
+  const std::int64_t second = std::chrono::system_clock::to_time_t(wall_now());
+  if (second != date_second) {
+    date_second = second;
+    std::tm parts{};
+    const std::time_t time = second;
+    gmtime_r(&time, &parts);
+    char text[40];
+    date.assign(text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts));
+  }
+  return date;
+}
+
+}  // namespace rooster::proxy

@@ -1,0 +1,103 @@
+// WorkerContext: what the coroutines of one worker share. Built by app/worker; belongs to that
+// worker's thread.
+#pragma once
+
+#include "config/app_config.hpp"
+#include "core/buffer.hpp"
+#include "core/loop.hpp"
+#include "machines/app_view.hpp"
+#include "machines/wake_gate.hpp"
+#include "proxy/access_log.hpp"
+#include "proxy/client_address.hpp"
+#include "proxy/request_id.hpp"
+#include "proxy/response_head.hpp"
+#include "proxy/router.hpp"
+#include "proxy/upstream_pool.hpp"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace rooster::tls {
+class ServerContext;
+}
+
+namespace rooster::proxy {
+
+class Tunnel;
+
+/// The node's settings that requests look at; replaced as a whole at a reload.
+struct EdgeSettings {
+  std::string region;
+  CidrList trusted_proxies;
+  std::uint16_t https_port = 443;  ///< where force_https sends
+};
+
+/// Connections of the whole process; one for all workers.
+struct ConnectionBudget {
+  explicit ConnectionBudget(std::size_t max) : max_clients(max) {}
+  const std::size_t max_clients;
+  std::atomic<std::size_t> clients{0};
+};
+
+/// Scratch memory of one worker: nothing in it lives over a suspension.
+struct Scratch {
+  static constexpr std::size_t kOutBytes = 128 * 1024;
+  std::unique_ptr<char[]> in = std::make_unique_for_overwrite<char[]>(limits::kRelayBytes);
+  std::unique_ptr<char[]> to_client = std::make_unique_for_overwrite<char[]>(kOutBytes);
+  std::unique_ptr<char[]> to_upstream = std::make_unique_for_overwrite<char[]>(kOutBytes);
+  ResponseHead response;
+
+  std::span<char> in_span() { return {in.get(), limits::kRelayBytes}; }
+  std::span<char> to_client_span() { return {to_client.get(), kOutBytes}; }
+  std::span<char> to_upstream_span() { return {to_upstream.get(), kOutBytes}; }
+};
+
+/// Request heads are large and needed only while a request is in hand: lent like blocks.
+class HeadPool {
+ public:
+  std::unique_ptr<RequestHead> take();
+  void give(std::unique_ptr<RequestHead> head);
+
+ private:
+  std::vector<std::unique_ptr<RequestHead>> heads_;
+};
+
+struct WorkerContext {
+  WorkerId id;
+  Loop& loop;
+  TaskGroup& sessions;
+  Router& router;
+  machines::WakeGate& gate;
+  UpstreamPool& pool;
+  WorkerMetrics& metrics;
+  AccessRing& access_log;
+  RequestIdSource& request_ids;
+  tls::ServerContext* tls = nullptr;
+  ConnectionBudget& budget;
+  BlockPool blocks{limits::kReadBufferBytes, 256};
+  HeadPool heads;
+  Scratch scratch;
+  std::shared_ptr<const EdgeSettings> settings;
+  /// Indexed by AppId; each with a control block of this worker's own, so that pinning one never
+  /// contends.
+  std::vector<machines::AppViewPtr> views;
+  bool draining = false;  ///< no further request on any connection
+  Link tunnels;           ///< every open Tunnel
+  std::uint64_t random_state = 0x9E3779B97F4A7C15ull;
+
+  const machines::AppViewPtr& view(AppId app) const { return views[app.value]; }
+  /// xorshift: for ties between machines, never for secrets.
+  std::uint64_t random();
+  /// "Sat, 21 Nov 2026 10:00:00 GMT", made once a second.
+  std::string_view http_date();
+  WallTime wall_now() const;
+
+  std::string date;  ///< http_date()'s
+  std::int64_t date_second = 0;
+};
+
+}  // namespace rooster::proxy
