@@ -19,10 +19,10 @@ struct ResponseRules {
   Method method = Method::Get;
   bool pristine =
       false;  ///< http_options.response.pristine: Server, Via, Fly-Request-Id left as they are
-  std::span<const config::HeaderRule> headers;
-  std::string_view request_id;
-  std::string_view date;           ///< IMF-fixdate of now, used if the app sent none
-  std::string_view server_timing;  ///< a wake's timeline, e.g. `wake;dur=812`; "": none
+  std::span<const config::HeaderRule> headers = {};
+  std::string_view request_id = {};
+  std::string_view date = {};           ///< IMF-fixdate of now, used if the app sent none
+  std::string_view server_timing = {};  ///< a wake's timeline, e.g. `wake;dur=812`; "": none
 };
 
 struct ClientHead {

@@ -12,17 +12,18 @@ namespace rooster::proxy {
 
 /// What the app is told about the request's way. All views are ours, or vetted: no CR, LF or NUL.
 struct Forwarding {
-  std::string_view peer_address;    ///< the other end of the connection, as text
-  std::string_view client_address;  ///< the peer, or what a trusted peer's X-Forwarded-For says
-  bool trusted = false;             ///< the peer is in trusted_proxies: its X-Forwarded-* count
+  std::string_view peer_address = {};  ///< the other end of the connection, as text
+  std::string_view client_address =
+      {};                ///< the peer, or what a trusted peer's X-Forwarded-For says
+  bool trusted = false;  ///< the peer is in trusted_proxies: its X-Forwarded-* count
   bool tls = false;
-  std::uint16_t port = 0;   ///< the external port the client came to
-  std::string_view region;  ///< of this node
-  std::string_view request_id;
-  std::string_view default_host;           ///< for HTTP/1.0 without Host
-  std::string_view preferred_unavailable;  ///< machine of Fly-Prefer-Instance-Id that could not be
-                                           ///< taken; "": none
-  std::string_view via = "1.1 rooster";    ///< "2 rooster" for an HTTP/2 client
+  std::uint16_t port = 0;        ///< the external port the client came to
+  std::string_view region = {};  ///< of this node
+  std::string_view request_id = {};
+  std::string_view default_host = {};           ///< for HTTP/1.0 without Host
+  std::string_view preferred_unavailable = {};  ///< machine of Fly-Prefer-Instance-Id that could
+                                                ///< not be taken; "": none
+  std::string_view via = "1.1 rooster";  ///< "2 rooster" for an HTTP/2 client
   bool close = false;  ///< ask the app to close: this machine's connections aren't pooled
   bool expect = true;  ///< false: the app is known to speak 1.0, it gets no Expect
 };
