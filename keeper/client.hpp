@@ -43,6 +43,7 @@ class Client {
   /// comes last.
   void list(std::function<void(Alive)> each, std::function<void(std::int32_t error)> done);
 
+  /// Set it before the first request: events follow that one.
   void set_on_event(OnEvent on_event) { on_event_ = std::move(on_event); }
   /// Called once, when the channel has closed and all outstanding requests have got Failed EPIPE.
   void set_on_closed(std::function<void()> on_closed) { on_closed_ = std::move(on_closed); }

@@ -2,6 +2,8 @@
 // server's life.
 #pragma once
 
+#include "core/log.hpp"
+
 #include <chrono>
 #include <string>
 #include <vector>
@@ -19,6 +21,7 @@ struct KeeperOptions {
   int max_crashes = 5;                           ///< this many within crash_window: give up, exit 1
   std::chrono::milliseconds crash_window = 30s;
   bool uses_cgroup = true;  ///< false: never, though there may be cgroup2
+  Log::Options log = {};
 };
 
 /// Sweeps what a killed predecessor left, starts the server and serves it until both are done. Call

@@ -24,7 +24,7 @@ inline constexpr std::size_t kMaxStrings = 8192;     // in one argv or env
 inline constexpr std::size_t kMaxNameBytes = 255;    // machine ids, cgroup and stored names
 inline constexpr std::size_t kMaxListeners = 64;     // of one address: one per worker
 inline constexpr std::size_t kMaxDescriptors = 128;  // of one message; the kernel's bound is 253
-inline constexpr std::size_t kMachinesPerReply = 8;
+inline constexpr std::size_t kMachinesPerReply = 5;  // with their tails still one datagram
 inline constexpr std::size_t kOutputTailBytes = 4096;
 
 // ---- requests, server -> keeper ----
