@@ -7,7 +7,9 @@
 //   --never               runs and never listens                  --crash=CODE  exits with CODE
 //   instead of listening
 //   --exit-after=N        exits with 0 when N requests are answered
-//   --stop-ms=N           takes that long to stop after a signal  --ignore-signals
+//   --stop-ms=N           takes that long to stop after a signal    --stop-gate=FILE  and until
+//   FILE exists
+//   --ignore-signals      notes signals and goes on
 //   --close               one request per connection              --answer-ms=N  answers that late,
 //   one by one
 #include "bench/http_text.hpp"
@@ -312,7 +314,9 @@ int App::serve(int listener) {
 }
 
 int App::stop(int /*signal*/) const {
-  if (const auto ms = options_.number("stop-ms", 0); ms > 0) pause_ms(ms);
+  pause_ms(options_.number("stop-ms", 0));
+  const std::string gate = options_.text("stop-gate", "");
+  while (!gate.empty() && ::access(gate.c_str(), F_OK) != 0) pause_ms(1);
   log_.line("exit");
   return 0;
 }
