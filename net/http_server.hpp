@@ -8,6 +8,7 @@
 #include "core/stream.hpp"
 #include "core/task.hpp"
 #include "net/http_message.hpp"
+#include "net/listen.hpp"
 
 #include <chrono>
 #include <cstddef>
@@ -82,11 +83,5 @@ class HttpServer {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// A listening unix socket at `path`, mode `mode`; a stale socket file there is replaced.
-/// Errors: Internal, with the path and the reason; also when somebody listens there.
-Result<Descriptor> listen_unix(const std::string& path, unsigned mode);
-/// A listening TCP socket on an address, port 0 for any.
-Result<Descriptor> listen_tcp(const std::string& address, std::uint16_t port);
 
 }  // namespace rooster::net

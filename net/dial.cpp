@@ -1,0 +1,87 @@
+#include "net/dial.hpp"
+
+#include "net/unix_address.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace rooster::net {
+namespace {
+
+Error connect_error(int reason, const std::string& to) {
+  Fault fault = Fault::UpstreamRefused;
+  if (reason == EMFILE || reason == ENFILE || reason == ENOBUFS) {
+    fault = Fault::DescriptorsExhausted;
+  } else if (reason == ETIMEDOUT) {
+    fault = Fault::UpstreamConnectTimeout;
+  }
+  std::string detail = "connect";
+  if (!to.empty()) detail += " to " + to;
+  return Error(fault, Reached::No, detail + ": " + std::strerror(reason));
+}
+
+}  // namespace
+
+Result<Descriptor> start_connect(const Endpoint& to) {
+  sockaddr_storage address{};
+  const socklen_t size = to.to(address);
+  Descriptor socket(::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket) return fail(connect_error(errno, to.to_string()));
+  const int on = 1;
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const int done = ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), size);
+  if (done != 0 && errno != EINPROGRESS && errno != EINTR) {
+    return fail(connect_error(errno, to.to_string()));
+  }
+  return socket;
+}
+
+Result<Descriptor> start_connect_unix(const std::string& path) {
+  const auto address = UnixAddress::of(path);
+  if (!address) return fail(connect_error(ENAMETOOLONG, path));
+  Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket || ::connect(socket.get(), address->get(), address->size()) != 0) {
+    return fail(connect_error(errno, path));
+  }
+  return socket;
+}
+
+Task<> connected(Stream& stream, Waiter& waiter, TimePoint deadline) {
+  const Interest outcome{&stream.pollable(), Pollable::kWritable | Pollable::kBroken};
+  while (!stream.pollable().is(outcome.bits)) {
+    const Woke woke = co_await waiter.wait(deadline, outcome);
+    if (woke == Woke::Interrupted) co_return Error(waiter.interrupted_by(), Reached::No);
+    if (woke == Woke::Deadline) {
+      co_return Error(Fault::UpstreamConnectTimeout, Reached::No, "connect: no answer in time");
+    }
+  }
+  int reason = 0;
+  socklen_t size = sizeof reason;
+  if (::getsockopt(stream.fd(), SOL_SOCKET, SO_ERROR, &reason, &size) != 0) reason = errno;
+  if (reason != 0) co_return connect_error(reason, "");
+  co_return {};
+}
+
+Task<std::unique_ptr<Stream>> dial(Endpoint to, Waiter& waiter, TimePoint deadline) {
+  auto socket = start_connect(to);
+  if (!socket) co_return socket.error();
+  auto stream = std::make_unique<Stream>(waiter.loop(), std::move(*socket), std::uint8_t{0});
+  auto done = co_await connected(*stream, waiter, deadline);
+  if (!done) {
+    done.error().detail += " (" + to.to_string() + ")";
+    co_return done.error();
+  }
+  co_return stream;
+}
+
+Task<std::unique_ptr<Stream>> dial_unix(std::string path, Waiter& waiter) {
+  auto socket = start_connect_unix(path);
+  if (!socket) co_return socket.error();
+  co_return std::make_unique<Stream>(waiter.loop(), std::move(*socket));
+}
+
+}  // namespace rooster::net

@@ -1,0 +1,29 @@
+// dial: a connection to somebody else, TCP or unix.
+#pragma once
+
+#include "core/address.hpp"
+#include "core/descriptor.hpp"
+#include "core/loop.hpp"
+#include "core/stream.hpp"
+#include "core/task.hpp"
+
+#include <memory>
+#include <string>
+
+namespace rooster::net {
+
+/// Begins a non-blocking connect; make a Stream of the descriptor with `ready` 0 and await
+/// connected(). Errors: UpstreamRefused, DescriptorsExhausted; Reached::No.
+Result<Descriptor> start_connect(const Endpoint& to);
+/// The same to a unix socket, which connects at once or not at all.
+Result<Descriptor> start_connect_unix(const std::string& path);
+
+/// Waits until `stream` is connected. Errors, with Reached::No: UpstreamRefused,
+/// UpstreamConnectTimeout at the deadline, the interruption's fault.
+Task<> connected(Stream& stream, Waiter& waiter, TimePoint deadline);
+
+/// Both at once. The stream belongs to the waiter's loop.
+Task<std::unique_ptr<Stream>> dial(Endpoint to, Waiter& waiter, TimePoint deadline);
+Task<std::unique_ptr<Stream>> dial_unix(std::string path, Waiter& waiter);
+
+}  // namespace rooster::net
