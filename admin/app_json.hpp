@@ -33,7 +33,5 @@ void write_status(JsonWriter& json, const NodeStatus& status);
 void write_report(JsonWriter& json, const ConfigReport& report);
 void write_log_line(JsonWriter& json, const LogLine& line);
 void write_explanation(JsonWriter& json, const Explanation& explanation);
-void write_config(JsonWriter& json, const config::ConfigSet& config);
-void write_app_config(JsonWriter& json, const config::AppConfig& app);
 
 }  // namespace rooster::admin

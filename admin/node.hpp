@@ -10,6 +10,7 @@
 #include "core/task.hpp"
 #include "core/time.hpp"
 #include "machines/app_view.hpp"
+#include "machines/ledger.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -20,26 +21,6 @@
 #include <vector>
 
 namespace rooster::admin {
-
-/// One wake: who caused it, when, why, and how it went.
-struct WakeEntry {
-  WallTime at{};
-  std::string group;
-  std::string machine;                            ///< "" where none was started
-  std::string source;                             ///< the client's address
-  std::string reason;                             ///< "GET /", "tcp", "sni", "operator"
-  Fault fault = Fault::None;                      ///< why it failed
-  std::string detail;                             ///< the machine's or driver's own words
-  std::optional<std::chrono::microseconds> took;  ///< order to ready; not set while it goes on
-};
-
-/// One machine that was stopped, suspended or ended by itself.
-struct StopEntry {
-  WallTime at{};
-  std::string machine;
-  std::string reason;  ///< "idle for 5m0s", "operator", "exit 1", "configuration changed"
-  bool suspended = false;
-};
 
 struct CheckStatus {
   std::string name;
@@ -61,8 +42,7 @@ struct MachineFacts {
 struct AppFacts {
   machines::AppViewPtr view;
   std::map<std::string, MachineFacts> machines;  ///< by id
-  std::vector<WakeEntry> wakes;                  ///< newest first, the last few
-  std::vector<StopEntry> stops;                  ///< newest first, the last few
+  std::vector<machines::LedgerEntry> ledger;     ///< newest first, the last few
   std::size_t waiting = 0;
 };
 

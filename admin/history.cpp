@@ -1,0 +1,57 @@
+#include "admin/history.hpp"
+
+#include "admin/time_text.hpp"
+#include "core/log.hpp"
+
+namespace rooster::admin {
+
+using machines::LedgerEntry;
+
+std::optional<std::chrono::milliseconds> LastWake::took() const {
+  if (outcome == nullptr || outcome->kind != LedgerEntry::Kind::Ready) return std::nullopt;
+  return std::chrono::duration_cast<std::chrono::milliseconds>(outcome->at - wake->at);
+}
+
+LastWake find_last_wake(const std::vector<LedgerEntry>& ledger) {
+  LastWake last;
+  for (const LedgerEntry& entry : ledger) {
+    if (entry.kind == LedgerEntry::Kind::Wake) {
+      last.wake = &entry;
+      return last;
+    }
+    // Read backwards: the oldest outcome behind the wake is its own.
+    if (entry.kind == LedgerEntry::Kind::Ready || entry.kind == LedgerEntry::Kind::WakeFailed) {
+      last.outcome = &entry;
+    }
+  }
+  return {};
+}
+
+const LedgerEntry* find_last_stop(const std::vector<LedgerEntry>& ledger) {
+  for (const LedgerEntry& entry : ledger) {
+    if (entry.kind == LedgerEntry::Kind::Stop || entry.kind == LedgerEntry::Kind::Exit) {
+      return &entry;
+    }
+  }
+  return nullptr;
+}
+
+std::string wake_text(const LastWake& last) {
+  std::string text = format_time(last.wake->at);
+  if (!last.wake->source.empty()) text += " by " + last.wake->source;
+  if (!last.wake->reason.empty()) text += ": " + last.wake->reason;
+  if (const auto took = last.took()) return text + "; ready after " + duration_text(*took);
+  if (last.outcome == nullptr) return text + "; not ready yet";
+  text += "; it failed: ";
+  text += describe(last.outcome->fault).token;
+  if (!last.outcome->reason.empty()) text += " (" + last.outcome->reason + ')';
+  return text;
+}
+
+std::string stop_text(const LedgerEntry& stop) {
+  std::string text = format_time(stop.at) + " machine " + stop.machine;
+  if (stop.kind == LedgerEntry::Kind::Exit) text += " ended by itself";
+  return text + ": " + stop.reason;
+}
+
+}  // namespace rooster::admin
