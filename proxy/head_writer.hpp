@@ -12,6 +12,33 @@
 
 namespace rooster::proxy {
 
+/// memcpy for the short texts of a head: two overlapping moves, where a call would cost more than
+/// the copy.
+inline void copy_short(char* to, const char* from, std::size_t size) {
+  const auto both_ends = [&]<class Word>(Word) {
+    Word first;
+    Word last;
+    std::memcpy(&first, from, sizeof first);
+    std::memcpy(&last, from + size - sizeof last, sizeof last);
+    std::memcpy(to, &first, sizeof first);
+    std::memcpy(to + size - sizeof last, &last, sizeof last);
+  };
+  struct Block {
+    std::uint64_t words[2];
+  };
+  if (size > 32) {
+    std::memcpy(to, from, size);
+  } else if (size >= 16) {
+    both_ends(Block{});
+  } else if (size >= 8) {
+    both_ends(std::uint64_t{});
+  } else if (size >= 4) {
+    both_ends(std::uint32_t{});
+  } else {
+    for (std::size_t i = 0; i < size; ++i) to[i] = from[i];
+  }
+}
+
 class HeadWriter {
  public:
   HeadWriter(char* out, std::size_t capacity) : begin_(out), at_(out), end_(out + capacity) {}
@@ -21,7 +48,7 @@ class HeadWriter {
       overflow_ = true;
       return;
     }
-    if (!piece.empty()) std::memcpy(at_, piece.data(), piece.size());
+    copy_short(at_, piece.data(), piece.size());
     at_ += piece.size();
   }
 
@@ -41,11 +68,11 @@ class HeadWriter {
       overflow_ = true;
       return;
     }
-    std::memcpy(at_, name.data(), name.size());
+    copy_short(at_, name.data(), name.size());
     at_ += name.size();
     *at_++ = ':';
     *at_++ = ' ';
-    if (!value.empty()) std::memcpy(at_, value.data(), value.size());
+    copy_short(at_, value.data(), value.size());
     at_ += value.size();
     *at_++ = '\r';
     *at_++ = '\n';

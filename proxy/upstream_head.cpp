@@ -99,8 +99,9 @@ void write_ours(const RequestHead& head, const Forwarding& forwarding, const Pas
   out.field("Fly-Client-IP", forwarding.client_address);
   write_appended(head, FieldKind::XForwardedFor, forwarding.trusted && passed.forwarded_for,
                  "X-Forwarded-For", forwarding.peer_address, out);
-  if (!passed.proto) out.field("X-Forwarded-Proto", https ? "https" : "http");
-  if (!passed.ssl) out.field("X-Forwarded-SSL", https ? "on" : "off");
+  if (!passed.proto)
+    out.text(https ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n");
+  if (!passed.ssl) out.text(https ? "X-Forwarded-SSL: on\r\n" : "X-Forwarded-SSL: off\r\n");
   if (!passed.port) out.field("X-Forwarded-Port", forwarding.port);
   out.field("Fly-Forwarded-Port", forwarding.port);
   if (!forwarding.region.empty()) out.field("Fly-Region", forwarding.region);
