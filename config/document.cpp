@@ -2,6 +2,7 @@
 #include "config/document.hpp"
 
 #include <algorithm>
+#include <array>
 #include <sstream>
 
 // An assert of toml++ 3.3 fails on input alone, e.g. "[\x08".
@@ -79,15 +80,36 @@ Node convert(const toml::node& from) {
   return to;
 }
 
+/// toml++'s "Error while parsing array: expected …" as "expected … (array); what to write".
 std::string explain(std::string_view said) {
-  if (said.find("cannot redefine") != std::string_view::npos) return "; keep one of the two";
-  if (said.find("could not determine value type") != std::string_view::npos ||
-      said.find("parsing boolean") != std::string_view::npos) {
-    return "; text stands in quotes: key = \"value\"";
+  struct Mend {
+    std::string_view part;
+    std::string_view mend;
+  };
+  static constexpr std::array kMends{
+      Mend{"cannot redefine", "keep one of the two"},
+      Mend{"could not determine value type", "text stands in quotes: key = \"value\""},
+      Mend{"parsing boolean", "true and false are lower case, text stands in quotes"},
+      Mend{"expected '='", "write key = value"},
+      Mend{"']'", "close it with ]"},
+      Mend{"inline table", "close it with } on the same line"},
+      Mend{"leading zero", "remove the leading zeros, or put it in quotes"},
+      Mend{"escape sequence", "write \\\\ for a backslash, or use single quotes"},
+      Mend{"expected value", "write the value behind the ="},
+      Mend{"comment or whitespace", "end the line after the value"},
+      Mend{"integer", "a number with a unit stands in quotes"},
+      Mend{"floating-point", "a number with a unit stands in quotes"},
+  };
+  constexpr std::string_view kPrefix = "Error while parsing ";
+  const auto* const found = std::ranges::find_if(
+      kMends, [&](const Mend& one) { return said.find(one.part) != std::string_view::npos; });
+  const auto mend = found == kMends.end() ? "write key = value or [table]" : found->mend;
+  const auto colon = said.find(": ");
+  if (!said.starts_with(kPrefix) || colon == std::string_view::npos) {
+    return fmt::format("{}; {}", said, mend);
   }
-  if (said.find("expected '='") != std::string_view::npos) return "; write key = value";
-  if (said.find("array") != std::string_view::npos) return "; close it with ]";
-  return "; write key = value or [table]";
+  const auto what = said.substr(kPrefix.size(), colon - kPrefix.size());
+  return fmt::format("{} ({}); {}", said.substr(colon + 2), what, mend);
 }
 
 }  // namespace
@@ -124,9 +146,8 @@ std::expected<Node, SyntaxError> parse_document(std::string_view text, TextBound
   if (auto vetted = vet_text(text, bounds); !vetted) return std::unexpected(vetted.error());
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
-    const std::string_view said = parsed.error().description();
     return std::unexpected(
-        SyntaxError{to_place(parsed.error().source()), std::string(said) + explain(said)});
+        SyntaxError{to_place(parsed.error().source()), explain(parsed.error().description())});
   }
   return convert(parsed.table());
 }
