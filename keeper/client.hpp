@@ -18,6 +18,7 @@ namespace rooster::keeper {
 /// The environment variable in which the server finds the number of its channel descriptor.
 inline constexpr const char* kChannelVariable = "ROOSTER_KEEPER_FD";
 
+/// Move it only before the first request: callbacks refer to it.
 class Client {
  public:
   using OnReply = std::function<void(Reply)>;

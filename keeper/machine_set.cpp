@@ -193,7 +193,7 @@ Reply MachineSet::list(const List& request) {
   Machines page;
   for (auto it = machines_.upper_bound(request.after); it != machines_.end(); ++it) {
     Machine& machine = it->second;
-    if (machine.state != State::Running || machine.failure) continue;
+    if (machine.state == State::Ending || machine.failure) continue;
     if (page.machines.size() == kMachinesPerReply) {
       page.has_more = true;
       break;
@@ -261,9 +261,10 @@ void MachineSet::tell_end(Machine& machine) {
   }
   drain(machine, false);
   state_.remove(machine.child.pid);
-  if (!machine.failure) return outbox_.event(machine.exit);
-  if (machine.spawn_request != 0)
-    outbox_.reply(machine.spawn_request, explain(*machine.failure, machine.spawn));
+  // Nobody waits for the reply when the server that asked is gone; its successor may have listed
+  // the machine.
+  if (!machine.failure || machine.spawn_request == 0) return outbox_.event(machine.exit);
+  outbox_.reply(machine.spawn_request, explain(*machine.failure, machine.spawn));
 }
 
 void MachineSet::on_server_gone() {

@@ -109,7 +109,8 @@ struct Fetch {
 };
 
 /// What follows when this server exits with 0: true = machines stay and a successor is started
-/// (restart, upgrade); false, the default = machines are stopped and the keeper exits. Reply: Done.
+/// (restart, upgrade); false, the default = machines are stopped and the keeper exits, as it always
+/// does after a SIGTERM of its own. Reply: Done.
 struct KeepMachines {
   bool keep = false;
 };

@@ -100,7 +100,9 @@ std::size_t sweep(const StateText& state) {
 
 std::expected<StateFile, std::string> StateFile::open(const std::string& data_dir) {
   std::error_code error;
-  std::filesystem::create_directories(data_dir, error);
+  // Keys will lie in it: for its owner only, unless an operator has made it otherwise.
+  if (std::filesystem::create_directories(data_dir, error))
+    std::filesystem::permissions(data_dir, std::filesystem::perms::owner_all, error);
   const std::string path = data_dir + "/keeper.state";
   StateFile state;
   state.file_ = Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));

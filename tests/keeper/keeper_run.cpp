@@ -2,6 +2,8 @@
 
 #include "keeper/packet_channel.hpp"
 #include "keeper/process_tree.hpp"
+#include "keeper/small_file.hpp"
+#include "keeper/sweep.hpp"
 
 #include <cerrno>
 #include <cstdlib>
@@ -123,6 +125,9 @@ KeeperRun::~KeeperRun() {
     ::kill(pid_, SIGTERM);
     wait_for_exit();
   }
+  // What a keeper killed by the test has left: nothing else would.
+  const std::string state = options_.data_dir + "/keeper.state";
+  sweep(parse_state(read_small_file(state).value_or("")));
   std::error_code error;
   std::filesystem::remove_all(directory_, error);
 }
