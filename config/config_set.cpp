@@ -263,10 +263,12 @@ class Loader {
   }
 
   void sort_apps() {
-    set_->apps.reserve(set_->files.size());
-    for (const auto& file : set_->files) set_->apps.push_back(file->app);
-    std::ranges::sort(set_->apps, {},
-                      [](const auto& app) -> const std::string& { return app->name; });
+    const auto name_of = [](const auto& app) -> const std::string& { return app->name; };
+    auto& apps = set_->apps;
+    apps.reserve(set_->files.size());
+    for (const auto& file : set_->files) apps.push_back(file->app);
+    // Files are mostly called after their apps.
+    if (!std::ranges::is_sorted(apps, {}, name_of)) std::ranges::sort(apps, {}, name_of);
   }
 
   LoadResult finish() {

@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <fstream>
 #include <unordered_map>
-#include <unordered_set>
 
 namespace rooster::config {
 namespace {
@@ -46,31 +45,35 @@ class Index {
  public:
   Index(const ConfigSet& set, std::vector<Diagnostic>& diagnostics)
       : suffix_('.' + set.node.reloadable.domain), diagnostics_(diagnostics) {
-    claims_.reserve(set.files.size() * 2);
     names_.reserve(set.files.size());
   }
 
-  void add(const AppFile& file) {
-    const AppConfig& app = *file.app;
-    const Claim named{&file, kDefaultName};
-    if (const auto [known, fresh] = names_.emplace(app.name, named); !fresh) {
-      conflict(named, known->second, fmt::format("the name \"{}\"", app.name),
-               "give one of them another name");
-      return;  // its host name would only say the same again
-    }
-    claim(app.name + suffix_, named);
-    for (std::uint32_t i = 0; i < app.rooster.hostnames.size(); ++i) {
-      claim(app.rooster.hostnames[i], {&file, i});
-    }
+  /// First of all files the names, then what they claim beside these.
+  void add_name(const AppFile& file) {
+    const auto [known, fresh] = names_.emplace(file.app->name, Claim{&file, kDefaultName});
+    if (fresh) return;
+    conflict({&file, kDefaultName}, known->second, fmt::format("the name \"{}\"", file.app->name),
+             "give one of them another name");
+  }
+
+  void add_routes(const AppFile& file) {
+    const auto& hostnames = file.app->rooster.hostnames;
+    for (std::uint32_t i = 0; i < hostnames.size(); ++i) claim(hostnames[i], {&file, i});
     add_raw_ports(file);
   }
 
  private:
-  void claim(std::string key, Claim by) {
-    const auto [known, fresh] = claims_.emplace(std::move(key), by);
-    if (fresh || known->second.file == by.file) return;
-    conflict(by, known->second, fmt::format("the route {}", known->first),
-             "remove it from one of them");
+  void claim(std::string_view hostname, Claim by) {
+    const auto taken = [&](const Claim& earlier) {
+      if (earlier.file == by.file) return;
+      conflict(by, earlier, fmt::format("the route {}", hostname), "remove it from one of them");
+    };
+    // <app>.<domain> is every app's by its name; no entry of its own is needed.
+    if (hostname.ends_with(suffix_)) {
+      const auto named = names_.find(hostname.substr(0, hostname.size() - suffix_.size()));
+      if (named != names_.end()) taken(named->second);
+    }
+    if (const auto [known, fresh] = claims_.emplace(hostname, by); !fresh) taken(known->second);
   }
 
   /// Without TLS or HTTP nothing but the port says which app is meant.
@@ -117,7 +120,7 @@ class Index {
   std::string suffix_;
   std::vector<Diagnostic>& diagnostics_;
   std::unordered_map<std::string_view, Claim> names_;
-  std::unordered_map<std::string, Claim> claims_;
+  std::unordered_map<std::string_view, Claim> claims_;  ///< by hostname
   std::vector<RawPort> raw_;  ///< few apps have one: each needs a port of its own
   std::size_t conflicts_ = 0;
 };
@@ -126,7 +129,8 @@ class Index {
 
 void find_conflicts(const ConfigSet& set, std::vector<Diagnostic>& diagnostics) {
   Index index(set, diagnostics);
-  for (const auto& file : set.files) index.add(*file);
+  for (const auto& file : set.files) index.add_name(*file);
+  for (const auto& file : set.files) index.add_routes(*file);
 }
 
 }  // namespace rooster::config
