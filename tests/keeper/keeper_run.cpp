@@ -1,4 +1,4 @@
-#include "keeper_run.hpp"
+#include "tests/keeper/keeper_run.hpp"
 
 #include "keeper/packet_channel.hpp"
 #include "keeper/process_tree.hpp"

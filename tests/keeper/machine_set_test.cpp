@@ -2,7 +2,7 @@
 // adoption.
 #include "keeper/machine_set.hpp"
 
-#include "keeper_run.hpp"
+#include "tests/keeper/keeper_run.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // The keeper's tests, and, when the keeper under test starts this program as its server, that
 // server.
-#include "keeper_run.hpp"
+#include "tests/keeper/keeper_run.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // Real machines under a real keeper: what a child gets, and how each kind of start fails.
-#include "keeper_run.hpp"
+#include "tests/keeper/keeper_run.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -2,7 +2,7 @@
 // stored descriptors.
 #include "keeper/supervisor.hpp"
 
-#include "keeper_run.hpp"
+#include "tests/keeper/keeper_run.hpp"
 
 #include <gtest/gtest.h>
 
