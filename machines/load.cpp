@@ -131,7 +131,8 @@ std::uint16_t MachineLoad::reopen(std::int64_t now_boot_ms) {
   }
 }
 
-void MachineLoad::reopen_same() {
+void MachineLoad::reopen_same(std::int64_t now_boot_ms) {
+  idle_since_.store(now_boot_ms, std::memory_order_relaxed);
   word_.fetch_and(~kClosedBit, std::memory_order_seq_cst);
 }
 

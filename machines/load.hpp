@@ -83,8 +83,8 @@ class alignas(64) MachineLoad {
   /// Opens the word for a new start: generation + 1, idle from `now_boot_ms`, slow start from the
   /// beginning. Returns the new generation. The word must be closed.
   std::uint16_t reopen(std::int64_t now_boot_ms);
-  /// Undoes a close that nobody acted on yet: the same generation goes on.
-  void reopen_same();
+  /// Undoes a close that nobody acted on yet: the same generation goes on, idle from now.
+  void reopen_same(std::int64_t now_boot_ms);
   /// Closes iff nothing is in flight and has been so for `idle_timeout`, by CAS of the very word
   /// read.
   bool close_if_idle(std::int64_t now_boot_ms, std::chrono::milliseconds idle_timeout);

@@ -65,7 +65,7 @@ TEST(MachineLoad, ClosesOnlyAfterTheIdleTimeoutWithNothingInFlight) {
   EXPECT_TRUE(load.close_if_idle(load.idle_since() + 1000, 1s));
   EXPECT_FALSE(load.close_if_idle(load.idle_since() + 1000, 1s));
   EXPECT_FALSE(load.try_take(generation, 10));
-  load.reopen_same();
+  load.reopen_same(now);
   EXPECT_TRUE(load.try_take(generation, 10));
   load.release();
 }
