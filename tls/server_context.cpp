@@ -32,20 +32,32 @@ std::string server_name(SSL* ssl) {
   return normal_host({reinterpret_cast<const char*>(bytes + kHead), length});
 }
 
+using SessionContext = std::array<unsigned char, SHA256_DIGEST_LENGTH>;
+static_assert(std::tuple_size_v<SessionContext> <= SSL_MAX_SID_CTX_LENGTH);
+
 /// Names a profile in the session, so that another profile's ticket is not taken.
-void set_session_context(SSL* ssl, const TlsProfile& profile) {
+SessionContext session_context(const TlsProfile& profile) {
   std::string text = profile.tls12 ? "12" : "";
   text += profile.tls13 ? "13" : "";
   for (const std::string& protocol : profile.alpn) text += "\n" + protocol;
-  unsigned char digest[SHA256_DIGEST_LENGTH];
-  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest);
-  static_assert(sizeof digest <= SSL_MAX_SID_CTX_LENGTH);
-  SSL_set_session_id_context(ssl, digest, sizeof digest);
+  SessionContext digest;
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
+  return digest;
 }
 
-void set_versions(SSL* ssl, const TlsProfile& profile) {
-  SSL_set_min_proto_version(ssl, profile.tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
-  SSL_set_max_proto_version(ssl, profile.tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+int lowest_version(const TlsProfile& profile) {
+  return profile.tls12 ? TLS1_2_VERSION : TLS1_3_VERSION;
+}
+int highest_version(const TlsProfile& profile) {
+  return profile.tls13 ? TLS1_3_VERSION : TLS1_2_VERSION;
+}
+
+/// Makes one session follow another profile than its context's.
+void apply(const TlsProfile& profile, SSL* ssl) {
+  SSL_set_min_proto_version(ssl, lowest_version(profile));
+  SSL_set_max_proto_version(ssl, highest_version(profile));
+  const SessionContext context = session_context(profile);
+  SSL_set_session_id_context(ssl, context.data(), context.size());
 }
 
 bool has(const std::vector<std::string>& list, std::string_view one) {
@@ -68,8 +80,7 @@ struct Callbacks {
     pending->profile_ = context.profile_;
     if (context.profile_of_ && !pending->sni_.empty()) {
       if (auto own = context.profile_of_(pending->sni_)) {
-        set_versions(ssl, *own);
-        set_session_context(ssl, *own);
+        apply(*own, ssl);
         pending->profile_ = std::move(own);
       }
     }
@@ -205,7 +216,10 @@ Result<> ServerContext::set_up() {
   SSL_CTX_set_cert_cb(context, Callbacks::give_certificate, nullptr);
   SSL_CTX_set_alpn_select_cb(context, Callbacks::choose_protocol, nullptr);
   SSL_CTX_set_tlsext_ticket_key_evp_cb(context, Callbacks::ticket_key);
-  const bool good = SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
+  const SessionContext name = session_context(*profile_);
+  const bool good = SSL_CTX_set_session_id_context(context, name.data(), name.size()) == 1 &&
+                    SSL_CTX_set_min_proto_version(context, lowest_version(*profile_)) == 1 &&
+                    SSL_CTX_set_max_proto_version(context, highest_version(*profile_)) == 1 &&
                     SSL_CTX_set_ciphersuites(context, kTls13Suites) == 1 &&
                     SSL_CTX_set_cipher_list(context, kTls12Suites) == 1 &&
                     SSL_CTX_set1_groups_list(context, kGroups) == 1 &&
@@ -217,10 +231,7 @@ Result<> ServerContext::set_up() {
 
 rooster::SslPtr ServerContext::new_session() const {
   rooster::SslPtr ssl(SSL_new(context_.get()));
-  if (!ssl) return ssl;
-  SSL_set_accept_state(ssl.get());
-  set_versions(ssl.get(), *profile_);
-  set_session_context(ssl.get(), *profile_);
+  if (ssl) SSL_set_accept_state(ssl.get());
   return ssl;
 }
 

@@ -133,6 +133,13 @@ TEST(ServerContext, AppliesTheNamesOwnProfile) {
   EXPECT_TRUE(shake(*context, {.sni = "old.app.dev", .version = TLS1_2_VERSION}).server);
 }
 
+TEST(ServerContext, KeepsToItsOwnProfilesVersions) {
+  const auto context = new_context(store_with({"*.app.dev"}), {.tls13 = false});
+  const auto outcome = shake(*context, {.sni = "a.app.dev"});
+  ASSERT_TRUE(outcome.server) << outcome.server.error().detail;
+  EXPECT_STREQ(outcome.server->version, "TLSv1.2");
+}
+
 TEST(TlsProfile, FollowsFlysOptions) {
   const TlsProfile defaults{.alpn = {"http/1.1"}};
   config::TlsOptions options;
