@@ -27,34 +27,36 @@ class Channel:
     """The app's side of one connection."""
 
     def __init__(self, sock, record):
-        self.sock, self.record, self.buffer = sock, record, b""
+        self.sock, self.record, self.buffer = sock, record, bytearray()
 
     def fill(self):
-        got = self.sock.recv(65536)
+        got = self.sock.recv(1 << 20)
         self.record.extend(got)
         self.buffer += got
         return bool(got)
 
-    def line(self):
-        while b"\r\n" not in self.buffer:
+    def until(self, mark):
+        """The bytes before `mark`, which is dropped."""
+        while mark not in self.buffer:
             if not self.fill():
                 raise EOFError
-        line, self.buffer = self.buffer.split(b"\r\n", 1)
-        return line
+        data, _, rest = bytes(self.buffer).partition(mark)
+        self.buffer = bytearray(rest)
+        return data
+
+    def line(self):
+        return self.until(b"\r\n")
 
     def exactly(self, count):
         while len(self.buffer) < count:
             if not self.fill():
                 raise EOFError
-        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        data = bytes(self.buffer[:count])
+        del self.buffer[:count]
         return data
 
     def head(self):
-        while b"\r\n\r\n" not in self.buffer:
-            if not self.fill():
-                raise EOFError
-        head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
-        return head
+        return self.until(b"\r\n\r\n")
 
     def request(self, before_body=None):
         head = self.head()
@@ -63,12 +65,11 @@ class Channel:
             before_body(request, self)
         if request.values("transfer-encoding"):
             assert request.values("transfer-encoding") == ["chunked"] and not request.values("content-length")
-            while True:
-                size = int(self.line(), 16)
-                if size == 0:
-                    break
-                request.body += self.exactly(size)
+            body = bytearray()
+            while size := int(self.line(), 16):
+                body += self.exactly(size)
                 assert self.exactly(2) == b"\r\n"
+            request.body = bytes(body)
             while True:
                 line = self.line()
                 if not line:

@@ -341,7 +341,9 @@ admin = "unix:{self.admin}"
         with self.connect(host, tls, timeout) as sock:
             connection = http.client.HTTPConnection(host)
             connection.sock = sock
-            connection.request(method, path, body=body, headers={"Host": host, **(headers or {})})
+            headers = {"Host": host, **(headers or {})}
+            connection.request(method, path, body=body, headers=headers,
+                               encode_chunked="Transfer-Encoding" in headers)
             raw = connection.getresponse()
             return Response(raw, raw.read())
 
