@@ -257,6 +257,8 @@ Handshake PendingHandshake::finished() const {
   facts.resumed = SSL_session_reused(&ssl_) == 1;
   facts.certificate = certificate_;
   facts.profile = profile_;
+  // A long-lived connection needs its certificate no more: one that left the store can go.
+  SSL_certs_clear(&ssl_);
   return facts;
 }
 
