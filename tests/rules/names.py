@@ -1,4 +1,5 @@
-"""What the docs name exists: `files`, `Types`, `functions()`, `kConstants`, `Suite.Test` names."""
+"""What the docs name exists: `files`, `Types`, `functions()`, `kConstants`, `Suite.Test` and
+`test_…` names; and every promise in docs/guarantees.md names a test."""
 import re
 
 import tree
@@ -7,6 +8,7 @@ CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 PATH = re.compile(r"[\w.-]+(?:/[\w.*-]+)+/?")
 TEST = re.compile(r"[A-Z]\w+\.[A-Z]\w+")
 QUALIFIED = re.compile(r"(?:\w+::)+(\w+)(?:\(\))?")
+PYTEST = re.compile(r"test_\w+")
 FUNCTION = re.compile(r"([a-z]\w+)\(\)")
 CONSTANT = re.compile(r"k[A-Z]\w+")
 TYPE = re.compile(r"[A-Z][a-z0-9]+(?:[A-Z][a-z0-9]+)+")
@@ -24,12 +26,20 @@ def wrong(token, words, tests):
         return None if found or clean.startswith("build/") else "no such file"
     if TEST.fullmatch(token):
         return None if token in tests else "no such test"
-    for pattern in (QUALIFIED, FUNCTION, CONSTANT, TYPE):
+    for pattern in (QUALIFIED, FUNCTION, CONSTANT, TYPE, PYTEST):
         match = pattern.fullmatch(token)
         if match:
             name = match.group(1) if match.groups() else token
             return None if name in words or token in FOREIGN else "no such name in the sources"
     return None
+
+
+def unproven():
+    for number, line in enumerate(tree.text("docs/guarantees.md").split("\n"), 1):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and cells[0] not in ("#", "Event") and not set(line) <= set("|-"):
+            if not any(TEST.fullmatch(token) or PYTEST.fullmatch(token) for token in CODE.findall(cells[-1])):
+                yield f"docs/guarantees.md:{number}: names no test: {cells[0]}"
 
 
 def main():
@@ -40,7 +50,7 @@ def main():
         words.update(re.findall(r"\w+", content))
         tests.update(f"{suite}.{test}" for suite, test in
                      re.findall(r"\bTEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\s*\)", content))
-    problems, seen = [], 0
+    problems, seen = list(unproven()), 0
     for page in tree.files(".md"):
         for number, line in enumerate(tree.text(page).split("\n"), 1):
             for token in CODE.findall(line):
