@@ -104,22 +104,17 @@ void Worker::adopt_one(const machines::AppViewPtr& fact) {
   for (const machines::MachineView& machine : fact->machines) {
     if (!machine.awake) pool_.drop(*machine.load);
   }
-  leave_tunnels_of(*fact);
   gate_.adopt(current, loop_.now());
 }
 
-// A machine whose word is closed is on its way down: its exchanges end by themselves, its tunnels
-// are told.
-void Worker::leave_tunnels_of(const machines::AppView& view) {
-  Link& ring = context_->tunnels;
-  for (Link* node = ring.next(); node != &ring; node = node->next()) {
-    auto* tunnel = static_cast<proxy::Tunnel*>(node);
-    const auto machine = std::ranges::find_if(view.machines, [tunnel](const auto& candidate) {
-      return candidate.load.get() == tunnel->load();
-    });
-    if (machine == view.machines.end() || machine->routable) continue;
-    if (machine->load->read().closed) tunnel->go_away(Fault::Draining);
-  }
+void Worker::leave(std::shared_ptr<machines::MachineLoad> load) {
+  loop_.post([this, load = std::move(load)] {
+    Link& ring = context_->tunnels;
+    for (Link* node = ring.next(); node != &ring; node = node->next()) {
+      auto* tunnel = static_cast<proxy::Tunnel*>(node);
+      if (tunnel->load() == load.get()) tunnel->go_away(Fault::Draining);
+    }
+  });
 }
 
 void Worker::slot_free(AppId app) {

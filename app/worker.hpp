@@ -64,6 +64,8 @@ class Worker {
   /// No further connection or request; waiters are refused; `drained` is called on this thread when
   /// all is over.
   void drain(std::function<void()> drained);
+  /// A machine is on its way down: its tunnels are told to leave.
+  void leave(std::shared_ptr<machines::MachineLoad> load);
   /// Tunnels are told to leave: a WebSocket gets Close 1001 and five seconds.
   void go_away();
   /// Everything that is left ends now.
@@ -73,7 +75,6 @@ class Worker {
 
  private:
   void adopt_one(const machines::AppViewPtr& fact);
-  void leave_tunnels_of(const machines::AppView& view);
   Task<> sweep_pool();
 
   Loop loop_;

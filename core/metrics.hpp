@@ -105,8 +105,9 @@ struct AppLifecycle {
   Counter suspends;
   Counter exits;            ///< machines that ended by themselves
   TimeHistogram wake_time;  ///< from the wake command to ready
+  Gauge machines_up;        ///< machines that run now
 
-  bool is_idle() const noexcept { return true; }
+  bool is_idle() const noexcept { return machines_up.read() == 0; }
   void reset() noexcept;
 };
 
@@ -146,7 +147,7 @@ class AppSeries {
     return create(app, now);
   }
 
-  /// Calls `visit(AppId, const Series&)` for every app seen since `oldest`. Any thread.
+  /// Calls `visit(AppId, const Series&)` for every app seen since `oldest` or not idle. Any thread.
   template <class Visit>
   void for_each(MetricSeconds oldest, Visit visit) const;
 
@@ -215,6 +216,7 @@ struct alignas(128) ControlMetrics {
   Gauge apps_loaded;
   Gauge machines_started;
   Counter prewakes_wasted;
+  Counter output_dropped;  ///< bytes of the apps' output that came faster than they could be kept
   AppSeries<AppLifecycle> apps;
 };
 
@@ -245,7 +247,8 @@ void AppSeries<Series>::for_each(MetricSeconds oldest, Visit visit) const {
     if (chunk == nullptr) continue;
     for (std::size_t i = 0; i < kChunk; ++i) {
       const Entry* entry = (*chunk)[i].load(std::memory_order_acquire);
-      if (entry == nullptr || entry->seen.load(std::memory_order_acquire) < oldest) continue;
+      if (entry == nullptr) continue;
+      if (entry->seen.load(std::memory_order_acquire) < oldest && entry->series.is_idle()) continue;
       // An entry that was just given to another app is visited there.
       const AppId app{static_cast<std::uint32_t>(at * kChunk + i)};
       if (entry->app.load(std::memory_order_relaxed) == app.value) visit(app, entry->series);

@@ -177,6 +177,9 @@ void Families::control() {
   page.sample({{"region", region}}, control.machines_started.read());
   page.family("rooster_prewakes_wasted_total", "counter", "Wakes by SNI without a request.");
   page.sample({{"region", region}}, control.prewakes_wasted.read());
+  page.family("rooster_output_dropped_bytes_total", "counter",
+              "Output of apps that came faster than it could be kept.");
+  page.sample({{"region", region}}, control.output_dropped.read());
 }
 
 std::string status_label(std::size_t slot) {
@@ -271,6 +274,10 @@ void write_app_lifecycle(MetricsPage& page, std::string_view region,
   each("rooster_stops_total", "Machines stopped.", &AppLifecycle::stops);
   each("rooster_suspends_total", "Machines suspended.", &AppLifecycle::suspends);
   each("rooster_exits_total", "Machines that ended by themselves.", &AppLifecycle::exits);
+  page.family("fly_instance_up", "gauge", "Machines of an app that run now.");
+  for (const auto& app : apps) {
+    page.sample({{"app", app.name}, {"region", region}}, app.series->machines_up.read());
+  }
   page.family("rooster_wake_seconds", "histogram", "From the wake's order to a ready machine.");
   for (const auto& app : apps) {
     HistogramSum total;

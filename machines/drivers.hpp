@@ -1,5 +1,6 @@
-// Drivers: does what the coordinator orders, and reports what happens. One small interface over what can run a
-// machine: the process driver (by the keeper) and the address driver (an upstream that can't be started).
+// Drivers: does what the coordinator orders, and reports what happens. One small interface over
+// what can run a machine: the process driver (by the keeper) and the address driver (an upstream
+// that can't be started).
 #pragma once
 
 #include "core/loop.hpp"
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,26 +24,30 @@ struct DriverEvents {
   std::function<void(const MachineId&)> listening;
   std::function<void(const MachineId&, Fault, std::string detail)> diagnosed;
   std::function<void(const MachineId&)> notified;
-  std::function<void(const MachineId&, std::size_t check, bool passing, std::string output)> checked;
+  std::function<void(const MachineId&, std::size_t check, bool passing, std::string output)>
+      checked;
   std::function<void(const MachineId&, ExitStatus, std::string last_output)> exited;
   std::function<void(const MachineId&, bool done)> suspended;
   std::function<void(const MachineId&, bool done)> resumed;
   std::function<void(AppId, const std::vector<IpAddress>&)> resolved;
+  /// The user of an app whose file names none; nullopt: the keeper's own.
+  std::function<std::optional<std::uint32_t>(const std::string& app)> uid_for;
   /// What a machine wrote, in pieces as they came.
   std::function<void(const MachineId&, std::string_view)> output;
 };
 
 class Drivers {
  public:
-  Drivers(Loop& loop, keeper::Client& keeper, net::Resolver& resolver, const Coordinator& coordinator,
-          DriverEvents events);
+  Drivers(Loop& loop, keeper::Client& keeper, net::Resolver& resolver,
+          const Coordinator& coordinator, DriverEvents events);
   ~Drivers();
   Drivers(const Drivers&) = delete;
   Drivers& operator=(const Drivers&) = delete;
 
   void run(DriverCommand command);
-  /// A machine that a predecessor's server started goes on under this one: its output and readiness are watched.
-  void adopt(keeper::Alive machine);
+  /// A machine that a predecessor's server started goes on under this one: its output and readiness
+  /// are watched.
+  void adopt(AppId app, keeper::Alive machine);
   /// The keeper's word that a machine has ended.
   void on_exited(const keeper::Exited& event);
   /// No further checks or probes; call before the loop ends.

@@ -11,6 +11,7 @@
 // Steps 3 to 6 repeat only while may_retry() says so. Every error leaves by refuse(), then 7.
 #include "proxy/exchange.hpp"
 
+#include "net/dial.hpp"
 #include "proxy/error_response.hpp"
 #include "proxy/h1_upstream.hpp"
 #include "proxy/may_retry.hpp"
@@ -58,7 +59,8 @@ class Exchange {
   Task<> wait_at_gate();
   bool try_pick();
   Task<> connect();
-  Task<> open_connection(const machines::Endpoint& endpoint, std::uint16_t port);
+  Task<> open_connection(const Endpoint& endpoint, std::uint16_t port);
+  Steering steering() const;
   Task<> relay();
   Task<> tunnel();
   Task<> drain_client();
@@ -98,7 +100,9 @@ class Exchange {
   AppCounters* counters_ = nullptr;
 
   std::array<char, 46> client_text_;
+  std::string default_host_;  // for a request of HTTP/1.0 without Host
   std::string_view client_address_;
+  IpAddress client_ip_;
   TimePoint retry_at_{};
   TimePoint sent_at_{};
   TimePoint head_at_{};
@@ -142,8 +146,10 @@ Task<ExchangeEnd> Exchange::run() {
       const BodyState body = client_.body_is_replayable() ? BodyState::Replayable : BodyState::Gone;
       const ResponseState response =
           upstream_ && upstream_->has_received() ? ResponseState::Begun : ResponseState::Nothing;
-      const bool again = had_lease && !response_begun_ &&
-                         may_retry(got.error(), head_->method, body, response, {.made = attempts_});
+      const bool again =
+          had_lease && !response_begun_ &&
+          may_retry(got.error(), head_->method, body, response,
+                    {.made = attempts_, .forced = !steering().force_instance.empty()});
       release();
       if (!again) {
         refuse(got.error());
@@ -182,22 +188,25 @@ Result<> Exchange::find_route() {
   if (!found) return fail(found.error());
   route_ = *found;
   view_ = context_.view(route_.app);
+  tried_.clear();
+  if (!head_->has_host) default_host_ = view_->config->name + "." + context_.settings->domain;
   return {};
 }
 
 Result<bool> Exchange::route() {
   const ClientFacts& facts = client_.facts();
+  client_ip_ = facts.peer_address;
   client_address_ = facts.peer;
   if (facts.trusted) {
-    const IpAddress believed =
+    client_ip_ =
         proxy::client_address(facts.peer_address, *head_, context_.settings->trusted_proxies);
-    client_address_ = {client_text_.data(), believed.write(client_text_.data())};
+    client_address_ = {client_text_.data(), client_ip_.write(client_text_.data())};
   }
   auto found = find_route();
   if (!found) return fail(found.error());
   counters_ = &context_.metrics.apps.of(route_.app, seconds());
   if (head_->has_host && !client_.covers(head_->host_name)) return fail(Fault::Misdirected);
-  if (route_.port->force_https && !facts.tls) {
+  if (route_.port->force_https && !is_https(*head_, forwarding())) {
     status_ = 301;
     end_.keep_alive = head_->keep_alive;
     std::string target{head_->path};
@@ -215,7 +224,7 @@ machines::Arriving Exchange::arriving() const {
   const auto* agent = head_->find(FieldKind::UserAgent);
   const Duration patience = view_->config->rooster.wake_timeout;
   return {.service = route_.service,
-          .attempt = {.source = client_address_,
+          .attempt = {.source = client_ip_,
                       .method = head_->method_text,
                       .path = head_->path,
                       .user_agent = agent != nullptr ? agent->value : std::string_view()},
@@ -316,8 +325,32 @@ Fault Exchange::wait_fault() const {
   return Fault::WakeTimeout;
 }
 
+// What the client asks for by the documented headers, and the region we are in.
+Steering Exchange::steering() const {
+  Steering wishes{.own_region = context_.settings->region};
+  for (const Field& field : head_->fields()) {
+    switch (field.kind) {
+      case FieldKind::FlyPreferRegion:
+        wishes.prefer_regions = field.value;
+        break;
+      case FieldKind::FlyForceRegion:
+        wishes.force_regions = field.value;
+        break;
+      case FieldKind::FlyPreferInstanceId:
+        wishes.prefer_instance = field.value;
+        break;
+      case FieldKind::FlyForceInstanceId:
+        wishes.force_instance = field.value;
+        break;
+      default:
+        break;
+    }
+  }
+  return wishes;
+}
+
 bool Exchange::try_pick() {
-  const auto choice = pick_machine(*view_, *route_.service, tried_, context_.random());
+  const auto choice = pick_machine(*view_, *route_.service, tried_, context_.random(), steering());
   if (!choice) return false;
   machine_ = &view_->machines[*choice];
   machines::MachineLoad& load = *machine_->load;
@@ -343,43 +376,26 @@ Task<> Exchange::connect() {
     co_return {};
   }
   context_.metrics.pool_misses.add();
-  const machines::Endpoint endpoint = machine_->endpoint(*route_.service, client_.facts().port);
-  if (endpoint.length == 0) co_return Error(Fault::UpstreamUnresolved, Reached::No);
+  const Endpoint endpoint = machine_->endpoint(*route_.service, client_.facts().port);
   co_return co_await open_connection(endpoint, port);
 }
 
-Task<> Exchange::open_connection(const machines::Endpoint& endpoint, std::uint16_t port) {
-  const int family = endpoint.get()->sa_family;
-  Descriptor fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd && (errno == EMFILE || errno == ENFILE)) {
+Task<> Exchange::open_connection(const Endpoint& endpoint, std::uint16_t port) {
+  auto fd = net::start_connect(endpoint);
+  if (!fd && fd.error().fault == Fault::DescriptorsExhausted) {
     context_.pool.drop_oldest(16);
-    fd = Descriptor(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    fd = net::start_connect(endpoint);
   }
-  if (!fd) co_return Error(Fault::DescriptorsExhausted, Reached::No);
+  if (!fd) co_return fd.error();
   const int on = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  const bool done = ::connect(fd.get(), endpoint.get(), endpoint.length) == 0;
-  if (!done && errno != EINPROGRESS) co_return Error(Fault::UpstreamRefused, Reached::No);
+  ::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   context_.metrics.upstream_connects.add();
-  auto connection = std::make_unique<UpstreamConnection>(
-      context_.loop, std::move(fd), done ? Pollable::kWritable : std::uint8_t{0}, machine_->load,
-      machine_->load_generation, port);
-  if (!done) {
-    const TimePoint deadline = context_.loop.now() + limits::kConnectTimeout;
-    Woke woke = Woke::Notified;
-    while (woke == Woke::Notified) {
-      woke = co_await waiter_.wait(deadline, connection->stream.writable(),
-                                   client_.interest(false, false, false));
-    }
-    if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by(), Reached::No);
-    if (client_.is_gone(false)) co_return Error(Fault::ClientLeft, Reached::No);
-    if (woke != Woke::Ready) co_return Error(Fault::UpstreamConnectTimeout, Reached::No);
-    int error = 0;
-    socklen_t size = sizeof error;
-    ::getsockopt(connection->stream.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error == ETIMEDOUT) co_return Error(Fault::UpstreamConnectTimeout, Reached::No);
-    if (error != 0) co_return Error(Fault::UpstreamRefused, Reached::No);
-  }
+  auto connection =
+      std::make_unique<UpstreamConnection>(context_.loop, std::move(*fd), std::uint8_t{0},
+                                           machine_->load, machine_->load_generation, port);
+  auto done = co_await net::connected(connection->stream, waiter_,
+                                      context_.loop.now() + limits::kConnectTimeout);
+  if (!done) co_return done.error();
   upstream_.emplace(std::move(connection), context_.scratch);
   co_return {};
 }
@@ -395,7 +411,7 @@ Forwarding Exchange::forwarding() {
           .port = facts.port,
           .region = context_.settings->region,
           .request_id = id_.view(),
-          .default_host = view_->config->name};
+          .default_host = default_host_};
 }
 
 Task<> Exchange::relay() {
@@ -518,7 +534,8 @@ Result<bool> Exchange::pump_response() {
     bool taken = client_.offer_body(piece.bytes);
     if (piece.state == Failed) return fail(piece.fault);
     if (piece.state == End) {
-      taken = taken && client_.finish_body(upstream_->response_trailers());
+      taken = taken && client_.finish_body(head_->te_trailers ? upstream_->response_trailers()
+                                                              : std::span<const Field>());
       response_done_ = taken;
     }
     if (!taken) return fail(Fault::ClientLeft);

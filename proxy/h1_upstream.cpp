@@ -56,10 +56,11 @@ ReadResult::Status H1Upstream::fill() {
 Parsed H1Upstream::next_head(Asked asked, ResponseHead& head) {
   while (true) {
     if (!window_.empty()) {
-      head.reset();
+      if (std::exchange(head_is_new_, false)) head.reset();
       const Parsed parsed = parse_response_head(window_, asked, head);
       if (parsed.status == ParseStatus::Complete && head.is_interim()) {
         window_.remove_prefix(head.head_bytes);  // the views into it hold until the next fill
+        head_is_new_ = true;
       }
       if (parsed.status != ParseStatus::NeedMore) return parsed;
       if (window_.size() >= limits::kMaxHeadBytes) {
@@ -108,6 +109,7 @@ BodyPiece H1Upstream::next_body() {
 }
 
 void H1Upstream::park() {
+  head_is_new_ = true;  // the worker's head may serve another exchange meanwhile
   if (window_.empty()) {
     window_ = {};
     return;

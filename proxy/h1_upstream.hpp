@@ -55,6 +55,7 @@ class H1Upstream final : public UpstreamSide {
   std::size_t sent_before_ = 0;
   bool received_ = false;
   bool broken_ = false;
+  bool head_is_new_ = true;
 };
 
 }  // namespace rooster::proxy

@@ -32,6 +32,7 @@ class Tunnel;
 /// The node's settings that requests look at; replaced as a whole at a reload.
 struct EdgeSettings {
   std::string region;
+  std::string domain;
   CidrList trusted_proxies;
   std::uint16_t https_port = 443;  ///< where force_https sends
 };

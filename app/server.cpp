@@ -1,0 +1,472 @@
+// The order of things: configuration, keeper, sockets, certificates, workers, control, admin; then
+// the loop runs until a signal. Ending goes the other way round (Shutdown below): drain, machines,
+// workers, admin, logs.
+#include "app/server.hpp"
+
+#include "admin/api.hpp"
+#include "app/admin_node.hpp"
+#include "app/app_users.hpp"
+#include "app/certificates.hpp"
+#include "app/control.hpp"
+#include "app/reload.hpp"
+#include "app/shutdown.hpp"
+#include "app/start_report.hpp"
+#include "app/thread_loop.hpp"
+#include "app/ticket_store.hpp"
+#include "app/worker.hpp"
+#include "config/config_set.hpp"
+#include "core/log.hpp"
+#include "core/log_thread.hpp"
+#include "core/metrics.hpp"
+#include "keeper/client.hpp"
+#include "net/http_server.hpp"
+#include "net/listen.hpp"
+#include "proxy/access_log.hpp"
+#include "proxy/log_writer.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <thread>
+#include <variant>
+
+#include <sys/resource.h>
+
+namespace rooster::app {
+
+namespace {
+
+constexpr auto kCertificateCheck = std::chrono::seconds(10);
+
+// Raises the soft limit to the hard one and returns it: what the descriptor budget is made of.
+std::size_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+std::size_t share(std::size_t descriptors, std::size_t percent) {
+  return std::max<std::size_t>(descriptors * percent / 100, 16);
+}
+
+struct Bound {
+  std::string text;  ///< "https 0.0.0.0:443"
+  proxy::Listener::Options options;
+  std::vector<Descriptor> sockets;
+};
+
+class Server {
+ public:
+  Server(const cli::ServeOptions& options, std::shared_ptr<const config::ConfigSet> config,
+         keeper::Client keeper);
+  Result<> start();
+  int run();
+
+ private:
+  Result<> bind();
+  Result<> bind_one(const std::string& kind, const config::ListenAddress& address,
+                    std::uint16_t external_port);
+  Result<> start_workers();
+  Result<> start_admin();
+  void start_control();
+  void watch_signals();
+  void wait_for_signal();
+  void on_signal(int signal);
+  void check_certificates();
+  void keep_output(admin::LogLine origin, std::string bytes);
+  void ready();
+  std::shared_ptr<const proxy::EdgeSettings> edge_settings(const config::ConfigSet& config) const;
+  void adopt_settings(const config::ConfigSet& config);
+  std::size_t worker_count() const;
+
+  std::shared_ptr<const config::ConfigSet> config_;
+  const std::size_t descriptors_;
+  Log log_;
+  Metrics metrics_;
+  std::vector<std::unique_ptr<proxy::AccessRing>> rings_;
+  std::unique_ptr<proxy::LogWriter> access_log_;
+  std::unique_ptr<LogThread> log_thread_;
+  Loop loop_;  // control's: the main thread
+  keeper::Client keeper_;
+  keeper::Welcome welcome_;
+  std::unique_ptr<Watch> keeper_watch_;
+  std::vector<Bound> bound_;
+  std::uint16_t https_port_ = 443;
+  machines::WaitingLimits waiting_;
+  proxy::ConnectionBudget budget_;
+  Certificates certificates_;
+  std::unique_ptr<TicketStore> tickets_;
+  std::unique_ptr<AppUsers> users_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  ThreadLoop background_{"background"};
+  std::unique_ptr<Control> control_;
+  std::unique_ptr<AdminNode> node_;
+  std::unique_ptr<admin::Api> api_;
+  std::unique_ptr<net::HttpServer> admin_;
+  std::unique_ptr<Reload> reload_;
+  std::unique_ptr<Shutdown> shutdown_;
+  std::unique_ptr<Timer> certificate_timer_;
+  std::unique_ptr<boost::asio::signal_set> signals_;
+  std::atomic<std::size_t> output_in_flight_{0};
+  const WallTime started_ = std::chrono::system_clock::now();
+};
+
+std::size_t Server::worker_count() const {
+  const std::size_t wanted = config_->node.fixed.workers;
+  const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  return std::min(wanted != 0 ? wanted : cores, kMaxWorkers);
+}
+
+Server::Server(const cli::ServeOptions& options, std::shared_ptr<const config::ConfigSet> config,
+               keeper::Client keeper)
+    : config_(std::move(config)),
+      descriptors_(raise_descriptor_limit()),
+      log_({.format = options.log_format, .level = options.log_level}),
+      metrics_(worker_count()),
+      keeper_(std::move(keeper)),
+      waiting_(share(descriptors_, limits::kClientShare)),
+      budget_(share(descriptors_, limits::kClientShare)),
+      certificates_(log_) {}
+
+Result<> Server::start() {
+  const keeper::Reply hello = keeper_.call(keeper::Hello{});
+  if (const auto* welcome = std::get_if<keeper::Welcome>(&hello)) {
+    welcome_ = *welcome;
+  } else {
+    return fail(Fault::Internal, "the keeper does not answer");
+  }
+  if (auto bound = bind(); !bound) return bound;
+  if (auto opened = certificates_.open(*config_); !opened) return opened;
+  tickets_ = std::make_unique<TicketStore>(keeper_, log_);
+  std::vector<proxy::AccessRing*> rings;
+  for (std::size_t i = 0; i < worker_count(); ++i) {
+    const WorkerId id{static_cast<std::uint8_t>(i)};
+    rings_.push_back(std::make_unique<proxy::AccessRing>(metrics_.worker(id).access_log_dropped));
+    rings.push_back(rings_.back().get());
+  }
+  access_log_ = std::make_unique<proxy::LogWriter>(config_->node.reloadable.access_log,
+                                                   config_->node.reloadable.region, rings);
+  log_thread_ = std::make_unique<LogThread>(std::vector<LogThread::Drain>{
+      [this] { return log_.drain(); }, [this] { return access_log_->drain(Clock::now()); }});
+  if (auto started = start_workers(); !started) return started;
+  background_.start();
+  start_control();
+  if (auto started = start_admin(); !started) return started;
+  watch_signals();
+  return {};
+}
+
+// ---- sockets
+
+Result<> Server::bind() {
+  for (const auto& address : config_->node.fixed.http) {
+    if (auto bound = bind_one("http", address, 80); !bound) return bound;
+  }
+  for (const auto& address : config_->node.fixed.https) {
+    if (auto bound = bind_one("https", address, 443); !bound) return bound;
+  }
+  for (const Bound& bound : bound_) {
+    if (!bound.options.tls) continue;
+    https_port_ = bound.options.local_port;
+    break;
+  }
+  return {};
+}
+
+Result<> Server::bind_one(const std::string& kind, const config::ListenAddress& address,
+                          std::uint16_t external_port) {
+  keeper::Reply reply =
+      keeper_.call(keeper::Listen{.name = kind,
+                                  .host = address.host,
+                                  .port = address.port,
+                                  .count = static_cast<std::uint16_t>(worker_count())});
+  const std::string where = (address.host.empty() ? "*" : address.host) + ":";
+  if (auto* failed = std::get_if<keeper::Failed>(&reply)) {
+    return fail(Fault::Internal, "can't listen on " + where + std::to_string(address.port) + ": " +
+                                     failed->text + "; free the port or change [listen] " + kind +
+                                     " in " + config_->node.file);
+  }
+  auto& listening = std::get<keeper::Listening>(reply);
+  bound_.push_back({.text = kind + " " + where + std::to_string(listening.port),
+                    .options = {.tls = kind == "https",
+                                .external_port = external_port,
+                                .local_port = listening.port},
+                    .sockets = std::move(listening.sockets)});
+  return {};
+}
+
+// ---- workers
+
+std::shared_ptr<const proxy::EdgeSettings> Server::edge_settings(
+    const config::ConfigSet& config) const {
+  auto settings = std::make_shared<proxy::EdgeSettings>();
+  settings->region = config.node.reloadable.region;
+  settings->domain = config.node.reloadable.domain;
+  settings->https_port = config.node.reloadable.https_redirect_port_443 ? 443 : https_port_;
+  auto trusted = proxy::CidrList::compile(config.node.reloadable.trusted_proxies);
+  if (trusted) settings->trusted_proxies = std::move(*trusted);  // the config was checked for it
+  return settings;
+}
+
+void Server::adopt_settings(const config::ConfigSet& config) {
+  const auto settings = edge_settings(config);
+  for (auto& worker : workers_) worker->adopt(settings, config.node.reloadable.domain);
+  access_log_->reopen(config.node.reloadable.access_log);
+}
+
+Result<> Server::start_workers() {
+  const std::size_t count = worker_count();
+  const auto settings = edge_settings(*config_);
+  machines::GateSignals signals{
+      .wake =
+          [this](machines::WakeCommand command) {
+            loop_.post([this, command = std::move(command)] { control_->wake(command); });
+          },
+      .slot_free = [this](WorkerId to, AppId app) { workers_[to.value]->slot_free(app); }};
+  for (std::size_t i = 0; i < count; ++i) {
+    const WorkerId id{static_cast<std::uint8_t>(i)};
+    workers_.push_back(std::make_unique<Worker>(
+        Worker::Shared{.id = id,
+                       .workers = count,
+                       .metrics = metrics_,
+                       .ring = *rings_[i],
+                       .waiting = waiting_,
+                       .budget = budget_,
+                       .signals = signals,
+                       .domain = config_->node.reloadable.domain,
+                       .settings = settings,
+                       .certificates = certificates_.store(),
+                       .tickets = tickets_->keys(),
+                       .max_idle_upstream = share(descriptors_, limits::kUpstreamShare) / count}));
+  }
+  // More sockets than workers (a predecessor had more): the first workers accept from the rest as
+  // well.
+  std::vector<std::vector<ListenSocket>> sockets(count);
+  for (Bound& bound : bound_) {
+    for (std::size_t i = 0; i < bound.sockets.size(); ++i) {
+      sockets[i % count].push_back({std::move(bound.sockets[i]), bound.options});
+    }
+    bound.sockets.clear();
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (auto started = workers_[i]->start(std::move(sockets[i])); !started) return started;
+  }
+  return {};
+}
+
+// ---- control and admin
+
+void Server::start_control() {
+  users_ = std::make_unique<AppUsers>(config_->node.fixed.data + "/app-users", welcome_.is_root);
+  control_ = std::make_unique<Control>(Control::Parts{
+      .loop = loop_,
+      .log = log_,
+      .metrics = metrics_,
+      .keeper = keeper_,
+      .waiting = waiting_,
+      .budget = budget_,
+      .workers = workers_,
+      .region = config_->node.reloadable.region,
+      .welcome = welcome_,
+      .uid_for = [this](const std::string& app) { return users_->uid_for(app); },
+      .output = [this](admin::LogLine origin,
+                       std::string bytes) { keep_output(std::move(origin), std::move(bytes)); },
+      .log_line =
+          [this](admin::LogLine line) {
+            background_.loop().post(
+                [this, line = std::move(line)]() mutable { node_->tail().add(std::move(line)); });
+          },
+      .name_app =
+          [this](AppId app, std::string name) {
+            background_.loop().post([this, app, name = std::move(name)]() mutable {
+              node_->name_app(app, std::move(name));
+            });
+          }});
+  control_->set_status([this](admin::NodeStatus& status) {
+    status.domain = config_->node.reloadable.domain;
+    status.config_file = config_->node.file;
+    status.started = started_;
+    status.draining = shutdown_ != nullptr;
+    status.last_reload_error = reload_->last_error();
+    for (const Bound& bound : bound_) status.listening.push_back(bound.text);
+  });
+  reload_ = std::make_unique<Reload>(
+      Reload::Parts{.control_loop = loop_,
+                    .background = background_.loop(),
+                    .control = *control_,
+                    .certificates = certificates_,
+                    .log = log_,
+                    .adopt_config =
+                        [this](std::shared_ptr<const config::ConfigSet> config) {
+                          config_ = config;
+                          adopt_settings(*config);
+                          background_.loop().post([this, config] { node_->adopt(config); });
+                        },
+                    .adopt_certificates =
+                        [this](const std::shared_ptr<const tls::CertificateStore>& store) {
+                          for (auto& worker : workers_) worker->adopt(store);
+                        },
+                    .config = config_});
+  node_ = std::make_unique<AdminNode>(
+      AdminNode::Parts{.background = background_.loop(),
+                       .control_loop = loop_,
+                       .control = *control_,
+                       .metrics = metrics_,
+                       .reload = [this](Answer<admin::ConfigReport> answer) {
+                         reload_->request(std::move(answer));
+                       }});
+  node_->adopt(config_);
+  api_ = std::make_unique<admin::Api>(*node_);
+  keeper_watch_ = std::make_unique<Watch>(
+      loop_, keeper_.fd(),
+      [this] {
+        while (keeper_.on_readable()) {
+        }
+        if (!keeper_.is_open()) {
+          log_.error("the keeper is gone, and the machines with it; ending");
+          loop_.stop();
+        }
+      },
+      [this] { keeper_.on_writable(); });
+  tickets_->rotate_on(loop_, [this](const std::shared_ptr<const tls::TicketKeys>& keys) {
+    for (auto& worker : workers_) worker->adopt(keys);
+  });
+  certificate_timer_ = std::make_unique<Timer>(loop_, [this] { check_certificates(); });
+  certificate_timer_->set(Clock::now() + kCertificateCheck);
+  loop_.post([this] {
+    control_->adopt_machines(
+        [this] { control_->apply(nullptr, config_, [this](std::size_t) { ready(); }); });
+  });
+}
+
+// An app that writes faster than the background thread takes it loses its lines, not our memory.
+void Server::keep_output(admin::LogLine origin, std::string bytes) {
+  constexpr std::size_t kMostInFlight = 4 * 1024 * 1024;
+  const std::size_t size = bytes.size();
+  if (output_in_flight_.fetch_add(size) + size > kMostInFlight) {
+    output_in_flight_.fetch_sub(size);
+    metrics_.control().output_dropped.add(size);
+    return;
+  }
+  background_.loop().post([this, origin = std::move(origin), bytes = std::move(bytes)] {
+    node_->tail().add_output(origin, bytes);
+    output_in_flight_.fetch_sub(bytes.size());
+  });
+}
+
+void Server::check_certificates() {
+  background_.loop().post([this, config = config_] {
+    if (!certificates_.refresh(*config)) return;
+    loop_.post([this, store = certificates_.store()] {
+      for (auto& worker : workers_) worker->adopt(store);
+      log_.info("certificates renewed");
+    });
+  });
+  certificate_timer_->set(Clock::now() + kCertificateCheck);
+}
+
+Result<> Server::start_admin() {
+  auto listener = net::listen_unix(config_->node.fixed.admin_socket, 0600);
+  if (!listener) return fail(listener.error());
+  background_.loop().post([this, fd = std::move(*listener)]() mutable {
+    admin_ = std::make_unique<net::HttpServer>(
+        background_.loop(), std::move(fd), [this](const net::HttpRequest& request, Waiter& waiter) {
+          return api_->handle(request, waiter);
+        });
+  });
+  return {};
+}
+
+void Server::ready() {
+  keeper_.request(keeper::Ready{}, [](keeper::Reply) {});
+  std::vector<std::string> listening;
+  for (const Bound& bound : bound_) listening.push_back(bound.text);
+  report_start(log_, *config_, listening, https_port_, certificates_.local_ca_file());
+}
+
+// ---- signals
+
+void Server::watch_signals() {
+  signals_ = std::make_unique<boost::asio::signal_set>(loop_.io(), SIGTERM, SIGINT, SIGHUP);
+  wait_for_signal();
+}
+
+void Server::wait_for_signal() {
+  signals_->async_wait([this](auto failed, int signal) {
+    if (failed) return;
+    loop_.turn([&] { on_signal(signal); });
+    wait_for_signal();
+  });
+}
+
+void Server::on_signal(int signal) {
+  if (signal == SIGHUP) {
+    access_log_->reopen(config_->node.reloadable.access_log);
+    reload_->request([](Result<admin::ConfigReport>) {});
+    return;
+  }
+  if (shutdown_) {
+    shutdown_->hurry();
+    return;
+  }
+  shutdown_ = std::make_unique<Shutdown>(
+      Shutdown::Parts{.loop = loop_,
+                      .log = log_,
+                      .control = *control_,
+                      .workers = workers_,
+                      .lame_duck = config_->node.reloadable.lame_duck,
+                      .drain_timeout = config_->node.reloadable.drain_timeout,
+                      .done = [this] { control_->stop_drivers([this] { loop_.stop(); }); }});
+}
+
+int Server::run() {
+  loop_.run();
+  for (auto& worker : workers_) worker->stop();
+  background_.loop().post([this] {
+    if (admin_) {
+      admin_->stop([this] { background_.loop().stop(); });
+    } else {
+      background_.loop().stop();
+    }
+  });
+  background_.join();
+  workers_.clear();  // joins
+  log_thread_.reset();
+  return keeper_.is_open() ? 0 : 1;
+}
+
+}  // namespace
+
+int run_server(const cli::ServeOptions& options) {
+  std::signal(SIGPIPE, SIG_IGN);
+  auto keeper = keeper::connect_inherited();
+  if (!keeper) {
+    std::fprintf(stderr, "rooster: %s\n", keeper.error().detail.c_str());
+    return 1;
+  }
+  const config::LoadResult loaded = config::load(options.config_file);
+  if (!loaded.set) {
+    for (const config::Diagnostic& diagnostic : loaded.diagnostics) {
+      std::fprintf(stderr, "%s\n", render(diagnostic).c_str());
+    }
+    return 1;
+  }
+  Server server(options, loaded.set, std::move(*keeper));
+  if (auto started = server.start(); !started) {
+    std::fprintf(stderr, "rooster: %s\n", started.error().detail.c_str());
+    std::_Exit(1);  // threads may run already; there is nothing to lose yet
+  }
+  return server.run();
+}
+
+}  // namespace rooster::app

@@ -1,0 +1,51 @@
+#include "app/start_report.hpp"
+
+#include <algorithm>
+
+namespace rooster::app {
+
+namespace {
+
+constexpr std::size_t kMostApps = 20;
+
+std::string url_of(const config::AppConfig& app, const std::string& domain,
+                   std::uint16_t https_port) {
+  std::string url = "https://" + app.name + "." + domain;
+  if (https_port != 443) url += ":" + std::to_string(https_port);
+  return url;
+}
+
+}  // namespace
+
+bool is_public(const config::AppConfig& app) {
+  if (app.rooster.is_public) return *app.rooster.is_public;
+  return std::ranges::any_of(app.services, [](const config::Service& service) {
+    return std::ranges::any_of(service.ports, [](const config::Port& port) {
+      return port.has(config::Handler::Http) || port.has(config::Handler::Tls);
+    });
+  });
+}
+
+void report_start(Log& log, const config::ConfigSet& config,
+                  const std::vector<std::string>& listening, std::uint16_t https_port,
+                  const std::string& local_ca_file) {
+  for (const std::string& place : listening) log.info("listening", {{"on", place}});
+  if (!local_ca_file.empty()) {
+    log.info("certificates are signed by this node's own CA; clients must trust it",
+             {{"ca", local_ca_file}});
+  }
+  std::size_t told = 0;
+  for (const auto& app : config.apps) {
+    if (++told > kMostApps) break;
+    log.info("serving", {{"url", url_of(*app, config.node.reloadable.domain, https_port)},
+                         {"app", app->name},
+                         {"exposure", is_public(*app) ? "public" : "private"}});
+  }
+  if (config.apps.size() > kMostApps) {
+    log.info("and further apps: `rooster status` shows all",
+             {{"apps", config.apps.size() - kMostApps}});
+  }
+  log.info("ready");
+}
+
+}  // namespace rooster::app

@@ -1,0 +1,49 @@
+// ListenProbe: which TCP sockets listen on this host, asked of the kernel by sock_diag: one
+// microsecond, and the app notices nothing of it (a connect would take one of its accepts).
+#pragma once
+
+#include "core/address.hpp"
+#include "core/descriptor.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace rooster::machines {
+
+struct ListeningSocket {
+  IpAddress address;
+  std::uint16_t port = 0;
+  std::uint64_t inode = 0;
+  /// Reachable at 127.0.0.1: bound to it, or to every address.
+  bool answers_loopback() const;
+};
+
+class ListenProbe {
+ public:
+  ListenProbe();
+  /// All listening TCP sockets of this network namespace; what could be read where the kernel
+  /// answers badly.
+  std::vector<ListeningSocket> list();
+
+ private:
+  void dump(int family, std::vector<ListeningSocket>& into);
+  Descriptor netlink_;
+  std::uint32_t sequence_ = 0;
+};
+
+/// The processes of a machine: members of its cgroup, or without one of its process tree.
+struct ProcessTree {
+  std::int32_t pid = 0;
+  std::uint64_t start_time = 0;
+  std::string cgroup;  ///< absolute; "": none
+};
+
+/// Is `pid` one of the tree's processes?
+bool is_member(const ProcessTree& tree, std::int32_t pid);
+
+/// Inodes of the sockets that the tree's processes hold. Reads /proc: for moments when it matters,
+/// not each turn.
+std::vector<std::uint64_t> sockets_of(const ProcessTree& tree);
+
+}  // namespace rooster::machines
