@@ -73,6 +73,7 @@ std::optional<Coordinator::Place> Coordinator::place(const MachineId& machine) {
 void Coordinator::set_state(const Place& place, MachineState state) {
   Machine& machine = *place.machine;
   machine.state = state;
+  machine.changed_at = std::chrono::system_clock::now();
   if (machine.runs()) {
     awake_.insert(machine.id);
   } else {

@@ -95,6 +95,12 @@ struct ExitStatus {
   bool out_of_memory = false;
 };
 
+/// What an operator's stop asks for beside the app's own kill_signal and kill_timeout.
+struct StopWish {
+  int signal = 0;  ///< 0: the app's
+  std::optional<Duration> timeout{};
+};
+
 struct CoordinatorOptions {
   std::string region = "local";  ///< this node's: started first
   Duration drain_timeout =
@@ -170,7 +176,8 @@ class Coordinator {
   // Operator.
 
   Result<> start(const MachineId& machine, TimePoint now, Output& out);
-  Result<> stop(const MachineId& machine, bool suspend, TimePoint now, Output& out);
+  Result<> stop(const MachineId& machine, bool suspend, TimePoint now, Output& out,
+                StopWish wish = {});
   Result<> cordon(const MachineId& machine, bool cordoned, TimePoint now, Output& out);
   /// Shutdown of the node: stops every machine; nothing is started from now on.
   void stop_all(TimePoint now, Output& out);

@@ -91,12 +91,7 @@ void Coordinator::lay_out_pool(App& app, Pool& pool, TimePoint now, Output& out)
   pool.is_always_on =
       driver == config::DriverKind::Process &&
       (services.empty() || (!pool.autostart && pool.autostop == config::Autostop::Off));
-  pool.first_port = 0;
-  for (const config::Service* service : services) {
-    if (pool.first_port == 0 && service->protocol == config::Protocol::Tcp) {
-      pool.first_port = service->internal_port;
-    }
-  }
+  pool.first_port = readiness_port(config, pool.group);
   pool.check_count = checks_of(config, pool.group).size();
 
   std::set<MachineId> kept;
@@ -338,7 +333,8 @@ Result<> Coordinator::start(const MachineId& id, TimePoint now, Output& out) {
   return {};
 }
 
-Result<> Coordinator::stop(const MachineId& id, bool suspend, TimePoint now, Output& out) {
+Result<> Coordinator::stop(const MachineId& id, bool suspend, TimePoint now, Output& out,
+                           StopWish wish) {
   auto place = this->place(id);
   if (!place) return fail(Fault::NoRoute, "no machine " + id.value);
   if (place->app->config->driver() == config::DriverKind::Address) {
@@ -350,6 +346,8 @@ Result<> Coordinator::stop(const MachineId& id, bool suspend, TimePoint now, Out
   }
   Machine& machine = *place->machine;
   machine.is_held = !suspend;
+  if (wish.signal != 0) machine.kill_signal = wish.signal;
+  if (wish.timeout) machine.kill_timeout = *wish.timeout;
   switch (machine.state) {
     case MachineState::Ready:
     case MachineState::Starting:

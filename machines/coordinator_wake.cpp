@@ -142,7 +142,7 @@ void Coordinator::begin_start(App& app, Pool& pool, Machine& machine, TimePoint 
   machine.checks.assign(pool.check_count, {});
   machine.last_fault = Fault::None;
   machine.last_error.clear();
-  machine.fingerprint = pool.fingerprint;
+  if (std::exchange(machine.fingerprint, pool.fingerprint) != pool.fingerprint) ++machine.version;
   // Three tries share one deadline.
   if (pool.exits_this_wake == 0) pool.wake_deadline = now + app.config->rooster.wake_timeout;
   machine.wake_deadline = pool.wake_deadline;
@@ -210,7 +210,10 @@ void Coordinator::checked(const MachineId& id, std::size_t check, bool passing, 
   if (machine.state != MachineState::Starting && machine.state != MachineState::Ready) return;
   ServiceCheckState& state = machine.checks[check];
   const bool changed = state.passing != passing || !state.known;
-  state = {.passing = passing, .known = true, .output = std::move(output)};
+  state = {.passing = passing,
+           .known = true,
+           .output = std::move(output),
+           .updated = std::chrono::system_clock::now()};
   if (machine.state == MachineState::Starting) {
     consider_ready(*place, now, out);
   } else if (changed) {

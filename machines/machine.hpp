@@ -42,6 +42,7 @@ struct ServiceCheckState {
   bool passing = false;
   bool known = false;
   std::string output{};  ///< of the last run, for `checks`
+  WallTime updated{};
 };
 
 struct Machine {
@@ -78,6 +79,9 @@ struct Machine {
   bool is_killed = false;
 
   TimePoint stale_since = kNever;  // runs with an old config
+
+  WallTime changed_at{};      // of the state
+  std::uint32_t version = 0;  // counts the configs it was started with
 
   bool is_cordoned = false;
   bool is_held = false;     // stopped by an operator: no minimum starts it again

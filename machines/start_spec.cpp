@@ -92,8 +92,9 @@ StartSpec make_start_spec(const config::AppConfig& config, const MachineIdentity
                  .ports = ports,
                  .kill_signal = signal_number(config.kill_signal),
                  .kill_timeout = config.kill_timeout,
-                 .wants_notify = config.rooster.notify,
-                 .fingerprint = start_fingerprint(config, identity.group)};
+                 .wants_notify = config.rooster.notify};
+  const std::string version = start_fingerprint(config, identity.group);
+  spec.fingerprint = store_start({.fingerprint = version, .ports = ports});
   if (spec.kill_signal == 0) spec.kill_signal = SIGINT;
   const auto services = services_of(config, identity.group);
   const std::uint16_t internal = services.empty() ? 0 : services.front()->internal_port;
@@ -113,7 +114,7 @@ StartSpec make_start_spec(const config::AppConfig& config, const MachineIdentity
   env.set("FLY_ALLOC_ID", identity.id.value);
   env.set("FLY_REGION", identity.region);
   env.set("FLY_PROCESS_GROUP", identity.group);
-  env.set("FLY_MACHINE_VERSION", spec.fingerprint);
+  env.set("FLY_MACHINE_VERSION", version);
   env.set("FLY_PRIVATE_IP", "127.0.0.1");
   env.set("PRIMARY_REGION", config.primary_region);
   if (!config.image.empty()) env.set("FLY_IMAGE_REF", config.image);
@@ -151,9 +152,17 @@ std::string start_fingerprint(const config::AppConfig& config, std::string_view 
   return make_machine_id(config.name, group, "", text).value;
 }
 
-std::string store_start(const StartSpec& spec) {
-  std::string text = spec.fingerprint;
-  for (const auto& [wanted, given] : spec.ports) {
+std::uint16_t readiness_port(const config::AppConfig& config, std::string_view group) {
+  for (const config::Service* service : services_of(config, group)) {
+    const bool is_tcp = service->protocol == config::Protocol::Tcp;
+    if (is_tcp && service->internal_port != 0) return service->internal_port;
+  }
+  return 0;
+}
+
+std::string store_start(const StoredStart& start) {
+  std::string text = start.fingerprint;
+  for (const auto& [wanted, given] : start.ports) {
     text.append(";").append(std::to_string(wanted)).append("=").append(std::to_string(given));
   }
   return text;

@@ -24,7 +24,7 @@ struct StartSpec {
   int kill_signal = 2;
   std::chrono::milliseconds kill_timeout{5000};
   bool wants_notify = false;
-  std::string fingerprint{};  ///< of the config it was started from
+  std::string fingerprint{};  ///< what the keeper stores with it: parse_stored_start() reads it
 };
 
 /// Who the machine is, for its environment.
@@ -42,6 +42,10 @@ StartSpec make_start_spec(const config::AppConfig& config, const MachineIdentity
 /// Does the group's command say $PORT, ${PORT} or {port}, so that it can be told where to listen?
 bool takes_port(const config::AppConfig& config, std::string_view group);
 
+/// The internal port whose listener says that a machine of `group` is up: its first TCP service's;
+/// 0: none.
+std::uint16_t readiness_port(const config::AppConfig& config, std::string_view group);
+
 /// The services that `group` carries, in the file's order.
 std::vector<const config::Service*> services_of(const config::AppConfig& config,
                                                 std::string_view group);
@@ -55,7 +59,7 @@ struct StoredStart {
   std::string fingerprint{};
   std::map<std::uint16_t, std::uint16_t> ports{};
 };
-std::string store_start(const StartSpec& spec);
+std::string store_start(const StoredStart& start);
 /// Ports that are not understood are left out.
 StoredStart parse_stored_start(std::string_view text);
 

@@ -475,11 +475,12 @@ TEST_F(CoordinatorTest, SuccessorAdoptsARunningMachine) {
   const StartSpec spec = take<StartMachine>().at(0).spec;
   make({});
   configure(make_config());
-  EXPECT_TRUE(coordinator_->adopt(id(), store_start(spec), 77, false, now_, out_));
+  EXPECT_TRUE(coordinator_->adopt(id(), spec.fingerprint, 77, false, now_, out_));
   EXPECT_EQ(wake_state().phase, WakePhase::Waking);
   coordinator_->listening(id(), now_, out_);
   EXPECT_EQ(wake_state().phase, WakePhase::Ready);
   EXPECT_TRUE(take<StartMachine>().empty());
+  EXPECT_EQ(machine().ports.at(8080), 8080);
   EXPECT_FALSE(coordinator_->adopt(MachineId{"ffffffffffffff"}, "x", 78, false, now_, out_));
 }
 
