@@ -28,12 +28,27 @@ LastWake find_last_wake(const std::vector<LedgerEntry>& ledger) {
 }
 
 const LedgerEntry* find_last_stop(const std::vector<LedgerEntry>& ledger) {
+  const LedgerEntry* end = nullptr;
   for (const LedgerEntry& entry : ledger) {
-    if (entry.kind == LedgerEntry::Kind::Stop || entry.kind == LedgerEntry::Kind::Exit) {
-      return &entry;
+    switch (entry.kind) {
+      case LedgerEntry::Kind::Stop:
+        // Why it was stopped says more than how it ended.
+        if (end == nullptr || end->machine == entry.machine) return &entry;
+        break;
+      case LedgerEntry::Kind::Exit:
+      case LedgerEntry::Kind::Suspended:
+        if (end == nullptr) end = &entry;
+        break;
+      case LedgerEntry::Kind::Ready:
+        if (end != nullptr && end->machine == entry.machine) return end;
+        break;
+      case LedgerEntry::Kind::Wake:
+      case LedgerEntry::Kind::WakeFailed:
+      case LedgerEntry::Kind::Stopped:
+        break;
     }
   }
-  return nullptr;
+  return end;
 }
 
 std::string wake_text(const LastWake& last) {

@@ -21,7 +21,7 @@ struct LastWake {
 
 /// `ledger`: one app's entries, newest first.
 LastWake find_last_wake(const std::vector<machines::LedgerEntry>& ledger);
-/// The last Stop or Exit.
+/// Why the machine that ended last did: its Stop, else its Suspended or Exit.
 const machines::LedgerEntry* find_last_stop(const std::vector<machines::LedgerEntry>& ledger);
 
 /// "2025-05-27T12:29:13.042Z by 203.0.113.7: GET /; ready after 350ms"

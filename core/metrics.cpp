@@ -51,6 +51,7 @@ void AppLifecycle::reset() noexcept {
     counter->reset();
   }
   wake_time.reset();
+  machines_up.set(0);
 }
 
 template <class Series>

@@ -145,7 +145,7 @@ TEST(ExplainApp, SaysWhatKeepsItAwake) {
 
 TEST(ExplainApp, SaysWhoWokeItAndWhyItStopped) {
   FactsMaker maker;
-  maker.ledger(entry(LedgerEntry::Kind::Stopped, 310s, "rooster", "stopped"));
+  maker.ledger(entry(LedgerEntry::Kind::Exit, 310s, "rooster", "exited normally with code: 0"));
   maker.ledger(entry(LedgerEntry::Kind::Stop, 309s, "rooster", "idle for 5m0s"));
   maker.ledger(entry(LedgerEntry::Kind::Ready, 350ms, "", "ready"));
   maker.ledger(entry(LedgerEntry::Kind::Wake, 0ms, "203.0.113.7", "GET /"));
@@ -170,6 +170,14 @@ TEST(ExplainApp, SaysWhyItFailedAndWhatMendsIt) {
   EXPECT_TRUE(has(findings(out, "to change it"), describe(Fault::ListensElsewhere).hint));
   EXPECT_TRUE(has(findings(out, "to change it"), "in 4s"));
   EXPECT_TRUE(has(findings(out, "last wake"), "it failed: listens_elsewhere (listens on 9000)"));
+}
+
+TEST(ExplainApp, SaysThatAMachineEndedByItself) {
+  FactsMaker maker;
+  maker.ledger(entry(LedgerEntry::Kind::Exit, 310s, "rooster", "exited with code: 3"));
+  maker.ledger(entry(LedgerEntry::Kind::Ready, 305s, "", "ready in 10ms"));
+  maker.ledger(entry(LedgerEntry::Kind::Stop, 300s, "operator", "stopped by the operator"));
+  EXPECT_EQ(of_app(maker).verdict, "hello is asleep: exited with code: 3.");
 }
 
 TEST(ExplainApp, KnowsAnAppThatNobodyAskedFor) {

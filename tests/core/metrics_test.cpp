@@ -94,6 +94,14 @@ TEST(AppSeries, ShowsOnlyAppsSeenInTheLastHour) {
   EXPECT_EQ(seen, std::vector<std::uint32_t>{2});
 }
 
+TEST(AppSeries, ShowsWhatIsNotIdleHoweverLongAgoItBegan) {
+  AppSeries<AppCounters> series;
+  series.of(AppId{1}, kNow).concurrency.add();  // a WebSocket
+  std::size_t seen = 0;
+  series.for_each(kNow + 10 * kSeriesLifetime, [&](AppId, const AppCounters&) { ++seen; });
+  EXPECT_EQ(seen, 1U);
+}
+
 TEST(AppSeries, IsBoundedAndSharesOneSeriesBeyond) {
   const auto series = std::make_unique<AppSeries<AppLifecycle>>();
   constexpr auto kMax = static_cast<std::uint32_t>(AppSeries<AppLifecycle>::kMaxSeries);
