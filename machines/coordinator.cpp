@@ -61,7 +61,8 @@ std::vector<const config::Check*> checks_of(const config::AppConfig& config,
   return checks;
 }
 
-Coordinator::Coordinator(CoordinatorOptions options) : options_(std::move(options)) {}
+Coordinator::Coordinator(CoordinatorOptions options)
+    : options_(std::move(options)), is_adopting_(options_.awaits_adoption) {}
 Coordinator::~Coordinator() = default;
 
 std::optional<Coordinator::Place> Coordinator::place(const MachineId& machine) {

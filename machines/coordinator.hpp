@@ -108,8 +108,9 @@ struct CoordinatorOptions {
   Duration operator_drain =
       std::chrono::seconds(30);  ///< `machine stop` waits this long for what is in flight
   Duration epoch_timeout =
-      std::chrono::seconds(5);  ///< a worker that adopts nothing that long is not waited for
-  bool can_suspend = false;     ///< the keeper has a writable cgroup2
+      std::chrono::seconds(5);   ///< a worker that adopts nothing that long is not waited for
+  bool awaits_adoption = false;  ///< a successor's: start nothing before adoption_done()
+  bool can_suspend = false;      ///< the keeper has a writable cgroup2
   std::function<std::int64_t()> boot_ms = boot_milliseconds;
   /// A free TCP port on this host, for a machine whose own is taken; 0: none.
   std::function<std::uint16_t()> free_port{};
@@ -172,6 +173,10 @@ class Coordinator {
   /// A successor's server finds a machine alive at the keeper. False: not ours any more, kill it.
   bool adopt(const MachineId& machine, const std::string& fingerprint, std::int32_t pid,
              bool is_frozen, TimePoint now, Output& out);
+
+  /// All that was alive has been adopted: from now on machines are started
+  /// (options.awaits_adoption).
+  void adoption_done(TimePoint now, Output& out);
 
   // Operator.
 
@@ -268,6 +273,7 @@ class Coordinator {
   std::uint64_t adopted_epoch_ = 0;
   TimePoint next_reap_{};
   bool is_stopping_ = false;
+  bool is_adopting_ = false;
   Ledger ledger_;
   CoordinatorCounters counters_;
 };

@@ -236,8 +236,8 @@ void Coordinator::set_limits(App& app, Pool& pool, Machine& machine) {
 }
 
 void Coordinator::keep_minimum(App& app, Pool& pool, TimePoint now, Output& out) {
-  if (is_stopping_ || app.is_removed || pool.is_gone || pool.in_state(MachineState::Starting))
-    return;
+  if (is_stopping_ || is_adopting_ || app.is_removed || pool.is_gone) return;
+  if (pool.in_state(MachineState::Starting)) return;
   if (pool.retry_at == kNever) return;
   for (const auto& machine : pool.machines) {
     if (!machine->can_start() || machine->is_held) continue;
@@ -423,6 +423,15 @@ bool Coordinator::adopt(const MachineId& id, const std::string& fingerprint, std
   }
   flush(now, out);
   return true;
+}
+
+void Coordinator::adoption_done(TimePoint now, Output& out) {
+  if (!std::exchange(is_adopting_, false)) return;
+  for (const AppId id : apps()) {
+    App& app = *apps_.at(id);
+    for (const auto& pool : app.pools) tend(app, *pool, false, now, out);
+  }
+  flush(now, out);
 }
 
 }  // namespace rooster::machines

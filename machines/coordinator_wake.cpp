@@ -38,7 +38,7 @@ void Coordinator::want(App& app, Pool& pool, TimePoint now, Output& out) {
   pool.is_wanted = false;
   if (app.is_removed || pool.is_gone || is_stopping_ || pool.retry_at == kNever) return;
   if (pool.routable() || pool.in_state(MachineState::Starting) || pool.is_resolving) return;
-  if (pool.retry_at > now) {
+  if (pool.retry_at > now || is_adopting_) {
     pool.is_wanted = true;
     waiting_pools_.emplace(app.id, pool.group);
     return;
@@ -261,11 +261,15 @@ void Coordinator::consider_ready(const Place& place, TimePoint now, Output& out)
 void Coordinator::fail_wake(App& app, Pool& pool, Fault fault, std::string detail, TimePoint now,
                             Output& out) {
   ++counters_.wake_failures;
-  const bool is_the_apps = fault != Fault::NoHealthyMachine && fault != Fault::UpstreamUnresolved;
+  // What lies outside the app (a neighbour on its port, a name server) never makes it hopeless.
+  const bool is_the_apps = fault != Fault::NoHealthyMachine && fault != Fault::UpstreamUnresolved &&
+                           fault != Fault::PortTaken;
   if (is_the_apps) pool.failures.record(now);
   pool.exits_this_wake = 0;
   pool.is_wanted = false;
-  pool.retry_at = pool.failures.is_hopeless(now) ? kNever : now + pool.failures.next_backoff();
+  pool.retry_at = pool.failures.is_hopeless(now) ? kNever
+                  : is_the_apps                  ? now + pool.failures.next_backoff()
+                                                 : now + kFirstBackoff;
   pool.scale_after = pool.retry_at;
   pool.fault = fault;
   pool.detail = detail;

@@ -484,6 +484,39 @@ TEST_F(CoordinatorTest, SuccessorAdoptsARunningMachine) {
   EXPECT_FALSE(coordinator_->adopt(MachineId{"ffffffffffffff"}, "x", 78, false, now_, out_));
 }
 
+TEST_F(CoordinatorTest, SuccessorStartsNothingBeforeItHasAdopted) {
+  auto config = make_config();
+  config.services[0].min_machines_running = 1;
+  config.rooster.machines = {{"gru", 1}};
+  configure(config);
+  const StartSpec spec = take<StartMachine>().at(0).spec;
+  make({.awaits_adoption = true});
+  configure(config);
+  wake();
+  EXPECT_TRUE(take<StartMachine>().empty());
+  EXPECT_TRUE(coordinator_->adopt(id(), spec.fingerprint, 77, false, now_, out_));
+  coordinator_->adoption_done(now_, out_);
+  EXPECT_TRUE(take<StartMachine>().empty()) << "it runs already";
+  make({.awaits_adoption = true});
+  configure(config);
+  coordinator_->adoption_done(now_, out_);
+  EXPECT_EQ(take<StartMachine>().size(), 1U);
+}
+
+TEST_F(CoordinatorTest, TakenPortNeverMakesAnAppHopeless) {
+  configure(make_config());
+  wake_until_ready();
+  configure(make_config("other"), AppId{2});
+  for (int i = 0; i < 20; ++i) {
+    coordinator_->wake({.app = AppId{2}, .group = "app"}, now_, out_);
+    EXPECT_EQ(view(AppId{2}).wakes[0].retry_at, now_ + 1s);
+    now_ += 1s;
+  }
+  coordinator_->exited(id(), {}, "", now_, out_);
+  coordinator_->wake({.app = AppId{2}, .group = "app"}, now_, out_);
+  EXPECT_EQ(take<StartMachine>().size(), 1U);
+}
+
 TEST_F(CoordinatorTest, ShutdownStopsAllAndStartsNothing) {
   configure(make_config());
   wake_until_ready();
