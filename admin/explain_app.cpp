@@ -120,7 +120,7 @@ std::string verdict_of(const AppFacts& facts, const WakeState& wake) {
       return fmt::format("{} could not be woken: {}{}.", name, describe(wake.fault).token, held);
     case WakePhase::Asleep:
       if (const auto* stop = find_last_stop(facts.ledger)) {
-        return fmt::format("{} is asleep: {}.", name, stop->reason);
+        return fmt::format("{} is asleep: {}.", name, stop_reason(*stop));
       }
       return fmt::format("{} is asleep: nobody has asked for it yet.", name);
   }

@@ -104,6 +104,16 @@ void explain_sleep(Explanation& out, const AppView& view, const config::Service&
   if (!machines::may_wake(app.rooster.wake, attempt, &why)) {
     return refuse(out, Fault::WakePolicy, "Refused with 503 while the app sleeps: " + why + ".");
   }
+  const bool can_start = std::ranges::any_of(view.machines, [&](const MachineView& machine) {
+    return view.carries(machine, service) && !machine.cordoned;
+  });
+  // An address app has its machines from the resolver, at the wake.
+  if (!can_start && app.driver() != config::DriverKind::Address) {
+    out.fault = Fault::NoHealthyMachine;
+    out.verdict = "Refused with 503: every machine of the app is cordoned.";
+    out.findings.push_back({"to change it", "rooster machine uncordon <id>"});
+    return;
+  }
   out.verdict = fmt::format("Held until a machine is ready, up to {}: it wakes the app.",
                             duration_text(app.rooster.wake_timeout));
 }

@@ -63,10 +63,13 @@ std::string wake_text(const LastWake& last) {
   return text;
 }
 
+std::string stop_reason(const LedgerEntry& stop) {
+  if (stop.kind == LedgerEntry::Kind::Exit) return "its process " + stop.reason;
+  return stop.source == "operator" ? "stopped by an operator" : stop.reason;
+}
+
 std::string stop_text(const LedgerEntry& stop) {
-  std::string text = format_time(stop.at) + " machine " + stop.machine;
-  if (stop.kind == LedgerEntry::Kind::Exit) text += " ended by itself";
-  return text + ": " + stop.reason;
+  return format_time(stop.at) + " machine " + stop.machine + ": " + stop_reason(stop);
 }
 
 }  // namespace rooster::admin

@@ -26,6 +26,8 @@ const machines::LedgerEntry* find_last_stop(const std::vector<machines::LedgerEn
 
 /// "2025-05-27T12:29:13.042Z by 203.0.113.7: GET /; ready after 350ms"
 std::string wake_text(const LastWake& wake);
+/// "idle for 5m0s", "stopped by an operator", "its process exited with code: 3"
+std::string stop_reason(const machines::LedgerEntry& stop);
 /// "2025-05-27T12:29:13.042Z machine 908027d3be7938: idle for 5m0s"
 std::string stop_text(const machines::LedgerEntry& stop);
 

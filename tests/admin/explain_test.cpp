@@ -99,6 +99,10 @@ TEST(ExplainUrl, SaysWhyItMayNotWakeTheApp) {
   by_hand.wake().autostart = false;
   EXPECT_EQ(of_url("https://hello.app.dev/", by_hand).fault, Fault::AutostartOff);
 
+  FactsMaker cordoned;
+  cordoned.machine().cordoned = true;
+  EXPECT_EQ(of_url("https://hello.app.dev/", cordoned).fault, Fault::NoHealthyMachine);
+
   FactsMaker nothing;
   nothing.config().processes = {{.group = "app", .command = {}}};
   EXPECT_EQ(of_url("https://hello.app.dev/", nothing).fault, Fault::NotWakeable);
@@ -177,7 +181,7 @@ TEST(ExplainApp, SaysThatAMachineEndedByItself) {
   maker.ledger(entry(LedgerEntry::Kind::Exit, 310s, "rooster", "exited with code: 3"));
   maker.ledger(entry(LedgerEntry::Kind::Ready, 305s, "", "ready in 10ms"));
   maker.ledger(entry(LedgerEntry::Kind::Stop, 300s, "operator", "stopped by the operator"));
-  EXPECT_EQ(of_app(maker).verdict, "hello is asleep: exited with code: 3.");
+  EXPECT_EQ(of_app(maker).verdict, "hello is asleep: its process exited with code: 3.");
 }
 
 TEST(ExplainApp, KnowsAnAppThatNobodyAskedFor) {
