@@ -270,6 +270,8 @@ void Coordinator::fail_wake(App& app, Pool& pool, Fault fault, std::string detai
   pool.retry_at = pool.failures.is_hopeless(now) ? kNever
                   : is_the_apps                  ? now + pool.failures.next_backoff()
                                                  : now + kFirstBackoff;
+  // A request may ask again soon; the minimum, which nobody waits for, ever more rarely.
+  if (!is_the_apps) pool.minimum_after = now + pool.failures.next_backoff();
   pool.scale_after = pool.retry_at;
   pool.fault = fault;
   pool.detail = detail;

@@ -517,6 +517,19 @@ TEST_F(CoordinatorTest, TakenPortNeverMakesAnAppHopeless) {
   EXPECT_EQ(take<StartMachine>().size(), 1U);
 }
 
+TEST_F(CoordinatorTest, MinimumAsksForATakenPortEverMoreRarely) {
+  configure(make_config());
+  wake_until_ready();
+  auto other = make_config("other");
+  other.services[0].min_machines_running = 1;
+  configure(other, AppId{2});
+  out_.clear();
+  for (int i = 0; i < 100; ++i) pass(1s);
+  EXPECT_LT(std::ranges::count_if(
+                out_.lines, [](const auto& line) { return line.message.starts_with("[PM07]"); }),
+            10);
+}
+
 TEST_F(CoordinatorTest, ShutdownStopsAllAndStartsNothing) {
   configure(make_config());
   wake_until_ready();
