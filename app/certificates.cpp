@@ -33,9 +33,16 @@ bool Certificates::refresh(const config::ConfigSet& config) {
   }
   tls::CertificateBuild built =
       tls::CertificateStore::build(inputs, store_.get(), std::chrono::system_clock::now());
-  for (const std::string& error : built.errors) log_.error(error);
-  for (const std::string& warning : built.warnings) log_.warn(warning);
-  if (!built.store || built.store == store_) return false;
+  // The same trouble at every look is told once.
+  if (built.errors != told_errors_) {
+    for (const std::string& error : built.errors) log_.error(error);
+  }
+  if (built.warnings != told_warnings_) {
+    for (const std::string& warning : built.warnings) log_.warn(warning);
+  }
+  told_errors_ = std::move(built.errors);
+  told_warnings_ = std::move(built.warnings);
+  if (!built.store || (store_ && built.store->all() == store_->all())) return false;
   store_ = std::move(built.store);
   return true;
 }

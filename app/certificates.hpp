@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace rooster::app {
 
@@ -30,6 +31,8 @@ class Certificates {
   Log& log_;
   std::optional<tls::LocalAuthority> authority_;
   std::shared_ptr<const tls::CertificateStore> store_;
+  std::vector<std::string> told_errors_;
+  std::vector<std::string> told_warnings_;
 };
 
 }  // namespace rooster::app

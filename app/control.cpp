@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <sys/socket.h>
+
 namespace rooster::app {
 
 namespace {
@@ -12,6 +14,17 @@ namespace {
 constexpr auto kSliceTime =
     std::chrono::microseconds(700);  // control never runs longer than a millisecond
 constexpr auto kEpochPoll = std::chrono::milliseconds(1);
+
+// A port of the host's that nobody has at this moment: for a machine whose own is taken.
+std::uint16_t free_port() {
+  const Descriptor probe(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage address{};
+  socklen_t size = Endpoint{IpAddress::v4(0x7F000001), 0}.to(address);
+  if (!probe || ::bind(probe.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) return 0;
+  size = sizeof address;
+  if (::getsockname(probe.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  return Endpoint::from(address).port;
+}
 
 }  // namespace
 
@@ -26,7 +39,11 @@ struct Control::Slice {
 
 Control::Control(Parts parts)
     : parts_(std::move(parts)),
-      coordinator_({.region = parts_.region, .can_suspend = parts_.welcome.can_freeze}),
+      coordinator_({.region = parts_.region,
+                    .awaits_adoption = parts_.welcome.generation > 1,
+                    .can_suspend = parts_.welcome.can_freeze,
+                    .free_port = free_port}),
+      lifecycle_(parts_.metrics.control()),
       resolver_(parts_.loop),
       timer_(parts_.loop,
              [this] {
@@ -51,6 +68,7 @@ void Control::with_output(Call call) {
 }
 
 void Control::deliver(machines::Output& output) {
+  lifecycle_.count(output, coordinator_.ledger(), metric_seconds(Clock::now()));
   publish(std::move(output.facts));
   for (const machines::MachineLine& line : output.lines) tell(line);
   for (machines::DriverCommand& command : output.commands) {
@@ -60,9 +78,9 @@ void Control::deliver(machines::Output& output) {
       drivers_->run(std::move(command));
     }
   }
-  count();
+  parts_.metrics.control().machines_started.set(static_cast<std::int64_t>(coordinator_.awake()));
   set_timer();
-  if (all_stopped_ && coordinator_.awake() == 0) {
+  if (all_stopped_ && coordinator_.has_stopped_all()) {
     parts_.loop.defer(std::exchange(all_stopped_, nullptr));
   }
 }
@@ -186,7 +204,11 @@ void Control::adopt_machines(std::function<void()> done) {
           parts_.keeper.request(keeper::Kill{.machine = id.value}, [](const keeper::Reply&) {});
         }
       },
-      [done = std::move(done)](std::int32_t) { done(); });
+      [this, done = std::move(done)](std::int32_t) {
+        with_output(
+            [this](TimePoint now, machines::Output& out) { coordinator_.adoption_done(now, out); });
+        done();
+      });
 }
 
 // ---- configuration
@@ -336,10 +358,6 @@ Result<admin::AppFacts> Control::facts_of(const std::string& app) const {
     return fail(Fault::NoRoute, "no app is called \"" + app + "\"");
   }
   return facts_of(found->second);
-}
-
-void Control::count() {
-  parts_.metrics.control().machines_started.set(static_cast<std::int64_t>(coordinator_.awake()));
 }
 
 }  // namespace rooster::app

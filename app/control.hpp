@@ -3,6 +3,7 @@
 // and lines for the log. Never blocks.
 #pragma once
 
+#include "admin/lifecycle_metrics.hpp"
 #include "admin/node.hpp"
 #include "app/worker.hpp"
 #include "config/config_set.hpp"
@@ -51,7 +52,8 @@ class Control {
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
-  /// Takes over what the keeper has running (a successor's start), then kills what nobody claims.
+  /// Takes over what the keeper has running (a successor's start), and kills what the configuration
+  /// has no more. After apply(): until then nothing is started.
   void adopt_machines(std::function<void()> done);
   /// Configures the apps that differ between the two sets, in slices of a millisecond; `done` once
   /// all workers have been sent the facts. `before` null: all of them.
@@ -87,11 +89,11 @@ class Control {
   void go_away(const machines::GoAway& command);
   void set_timer();
   void watch_epochs();
-  void count();
   admin::AppFacts facts_of(AppId app) const;
 
   Parts parts_;
   machines::Coordinator coordinator_;
+  admin::LifecycleMetrics lifecycle_;
   net::Resolver resolver_;
   std::unique_ptr<machines::Drivers> drivers_;
   Timer timer_;
@@ -101,7 +103,6 @@ class Control {
   std::uint64_t told_epoch_ = 0;      // the last one the coordinator was told of
   std::function<void()> all_stopped_;
   std::function<void(admin::NodeStatus&)> fill_status_;
-  machines::CoordinatorCounters counted_;
 };
 
 }  // namespace rooster::app

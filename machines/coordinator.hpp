@@ -186,6 +186,8 @@ class Coordinator {
   Result<> cordon(const MachineId& machine, bool cordoned, TimePoint now, Output& out);
   /// Shutdown of the node: stops every machine; nothing is started from now on.
   void stop_all(TimePoint now, Output& out);
+  /// Nothing runs any more that stop_all() had to stop: addresses are left as they are.
+  bool has_stopped_all() const;
 
   // Time.
 

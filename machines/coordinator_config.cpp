@@ -398,6 +398,12 @@ void Coordinator::stop_all(TimePoint now, Output& out) {
   flush(now, out);
 }
 
+bool Coordinator::has_stopped_all() const {
+  return std::ranges::all_of(awake_, [this](const MachineId& id) {
+    return machines_.at(id).app->config->driver() == config::DriverKind::Address;
+  });
+}
+
 bool Coordinator::adopt(const MachineId& id, const std::string& fingerprint, std::int32_t pid,
                         bool is_frozen, TimePoint now, Output& out) {
   auto place = this->place(id);

@@ -408,7 +408,7 @@ Forwarding Exchange::forwarding() {
           .client_address = client_address_,
           .trusted = facts.trusted,
           .tls = facts.tls,
-          .port = facts.port,
+          .port = facts.local_port,
           .region = context_.settings->region,
           .request_id = id_.view(),
           .default_host = default_host_};
@@ -700,7 +700,7 @@ std::string Exchange::server_timing() const {
                         ms(wake.queued - started_), ms(wake.started - wake.queued),
                         ms(wake.ready - wake.started));
   }
-  text += fmt::format(", firstbyte;dur={:.1f}", ms(context_.loop.now() - sent_at_));
+  text += fmt::format(", first-byte;dur={:.1f}", ms(context_.loop.now() - sent_at_));
   return text;
 }
 
