@@ -61,6 +61,7 @@ std::size_t share(std::size_t descriptors, std::size_t percent) {
 
 struct Bound {
   std::string text;  ///< "https 0.0.0.0:443"
+  config::ListenAddress address;
   proxy::Listener::Options options;
   std::vector<Descriptor> sockets;
 };
@@ -198,6 +199,7 @@ Result<> Server::bind_one(const std::string& kind, const config::ListenAddress& 
   }
   auto& listening = std::get<keeper::Listening>(reply);
   bound_.push_back({.text = kind + " " + where + std::to_string(listening.port),
+                    .address = address,
                     .options = {.tls = kind == "https",
                                 .external_port = external_port,
                                 .local_port = listening.port},
@@ -418,6 +420,14 @@ void Server::on_signal(int signal) {
   if (shutdown_) {
     shutdown_->hurry();
     return;
+  }
+  // The keeper lets go of the sockets first: the workers close the last copies once they have
+  // accepted what is queued.
+  for (const Bound& bound : bound_) {
+    keeper_.request(keeper::Unlisten{.name = bound.options.tls ? "https" : "http",
+                                     .host = bound.address.host,
+                                     .port = bound.address.port},
+                    [](const keeper::Reply&) {});
   }
   shutdown_ = std::make_unique<Shutdown>(
       Shutdown::Parts{.loop = loop_,

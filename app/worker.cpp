@@ -107,13 +107,19 @@ void Worker::adopt_one(const machines::AppViewPtr& fact) {
   gate_.adopt(current, loop_.now());
 }
 
+template <class Which>
+void Worker::leave_tunnels(Fault why, Which which) {
+  Link& ring = context_->tunnels;
+  for (Link* node = ring.next(); node != &ring; node = node->next()) {
+    auto* tunnel = static_cast<proxy::Tunnel*>(node);
+    if (which(*tunnel)) tunnel->go_away(why);
+  }
+}
+
 void Worker::leave(std::shared_ptr<machines::MachineLoad> load) {
   loop_.post([this, load = std::move(load)] {
-    Link& ring = context_->tunnels;
-    for (Link* node = ring.next(); node != &ring; node = node->next()) {
-      auto* tunnel = static_cast<proxy::Tunnel*>(node);
-      if (tunnel->load() == load.get()) tunnel->go_away(Fault::Draining);
-    }
+    leave_tunnels(Fault::Draining,
+                  [&load](const proxy::Tunnel& tunnel) { return tunnel.load() == load.get(); });
   });
 }
 
@@ -145,17 +151,16 @@ void Worker::drain(std::function<void()> drained) {
     sweeper_->notify();
     gate_.fail_all(Fault::Draining);
     sessions_.notify_all();
+    // A WebSocket has no end of its own: it is told at once, and can go on elsewhere.
+    leave_tunnels(Fault::Draining,
+                  [](const proxy::Tunnel& tunnel) { return tunnel.is_websocket(); });
     sessions_.when_empty([drained = std::move(drained)] { drained(); });
   });
 }
 
 void Worker::go_away() {
-  loop_.post([this] {
-    Link& ring = context_->tunnels;
-    for (Link* node = ring.next(); node != &ring; node = node->next()) {
-      static_cast<proxy::Tunnel*>(node)->go_away(Fault::DrainDeadline);
-    }
-  });
+  loop_.post(
+      [this] { leave_tunnels(Fault::DrainDeadline, [](const proxy::Tunnel&) { return true; }); });
 }
 
 void Worker::cut() {

@@ -75,6 +75,8 @@ class Worker {
 
  private:
   void adopt_one(const machines::AppViewPtr& fact);
+  template <class Which>
+  void leave_tunnels(Fault why, Which which);
   Task<> sweep_pool();
 
   Loop loop_;

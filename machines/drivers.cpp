@@ -215,17 +215,18 @@ void Drivers::Impl::read_notify(const MachineId& id) {
   }
 }
 
-// The port of the group's first service is what readiness looks for.
+// Where nothing is to be listened for, the machine counts as ready when it runs; its checks begin
+// then.
 void Drivers::Impl::watch_readiness(const MachineId& id) {
   const auto found = processes.find(id);
-  const Machine* machine = coordinator.find(id);
-  if (found == processes.end() || machine == nullptr) return;
+  if (found == processes.end()) return;
   const AppViewPtr view = coordinator.view(found->second->app);
   const auto seen = std::ranges::find(view->machines, id, &MachineView::id);
   if (seen == view->machines.end()) return;
-  const auto services = services_of(*view->config, seen->group);
-  if (services.empty()) return;
-  readiness.watch(id, found->second->tree, seen->port_for(*services.front()));
+  const std::uint16_t internal = readiness_port(*view->config, seen->group);
+  if (internal == 0) return watch_checks(id);
+  const auto placed = seen->ports.find(internal);
+  readiness.watch(id, found->second->tree, placed != seen->ports.end() ? placed->second : internal);
 }
 
 void Drivers::Impl::on_listening(const MachineId& id) {

@@ -113,6 +113,7 @@ class Exchange {
   std::uint64_t bytes_out_ = 0;
   Duration waited_{};
   bool did_wait_ = false;
+  bool holds_slot_ = false;  // one of the machine's upstream connections is ours
   bool request_done_ = false;
   bool request_stuck_ = false;  // the app takes no more of the body
   bool response_begun_ = false;
@@ -171,7 +172,6 @@ Task<ExchangeEnd> Exchange::run() {
 // ---- 1, 2: what needs no machine
 
 Result<bool> Exchange::vet() {
-  if (context_.draining) return fail(Fault::Draining);
   if (head_->asterisk) {
     status_ = 200;
     end_.keep_alive = head_->keep_alive;
@@ -255,6 +255,10 @@ Task<> Exchange::acquire() {
       co_return Error(arrival.fault, Reached::No);
     }
     if (arrival.kind == Kind::Pass) co_return Error(Fault::NoHealthyMachine, Reached::No);
+    if (context_.draining) {  // nobody begins to wait any more
+      node_.leave();
+      co_return Error(Fault::Draining, Reached::No);
+    }
     auto waited = co_await wait_at_gate();
     if (!waited) co_return waited.error();
     picks = 0;
@@ -359,6 +363,7 @@ bool Exchange::try_pick() {
                                 load.in_flight_limit(route_.service->concurrency), &context_.gate);
   if (!lease_) return false;
   tried_.add(*choice);
+  holds_slot_ = load.try_open_connection();
   counters_->concurrency.add(1);
   return true;
 }
@@ -580,7 +585,7 @@ Result<> Exchange::check_pace(Woke woke) {
 Task<> Exchange::tunnel() {
   const bool is_websocket = head_->upgrade == Upgrade::WebSocket;
   client_.flush();
-  lease_.become_tunnel(route_.service->concurrency);
+  if (holds_slot_ && lease_.become_tunnel(route_.service->concurrency)) holds_slot_ = false;
   client_.park();
   Tunnel tunnel({.context = context_,
                  .client = client_,
@@ -616,6 +621,7 @@ void Exchange::release() {
   }
   if (lease_) {
     counters_->concurrency.add(-1);
+    if (std::exchange(holds_slot_, false)) lease_.load().close_connection();
     lease_.drop();
   }
   if (response_done_) end_.keep_alive = client_.keeps_alive();
@@ -628,6 +634,7 @@ void Exchange::refuse(const Error& error) {
   const FaultText text = describe(error.fault);
   if (response_begun_ || text.status == 0 || error.fault == Fault::ClientLeft) {
     if (!response_begun_) status_ = text.status;
+    client_.flush();  // what came is the client's, its end is missing
     end_.must_cut = true;
     return;
   }

@@ -107,7 +107,6 @@ Task<> H1Session::read_head() {
         buffer_.grow(limits::kMaxHeadBytes + limits::kReadBufferBytes);
       }
     }
-    if (context_.draining && !begun) co_return Error(Fault::Draining);
     if (stream_.may_read()) {
       const ReadResult got = stream_.read(buffer_.space());
       if (got.status == ReadResult::Status::Some) {
@@ -117,6 +116,8 @@ Task<> H1Session::read_head() {
       if (buffer_.empty()) buffer_.release();
       if (got.status != ReadResult::Status::Later) co_return Error(Fault::ClientLeft);
     }
+    // A request that is here already is still served; waiting for another one is over.
+    if (context_.draining && !begun) co_return Error(Fault::Draining);
     const Woke woke = co_await waiter_.wait(deadline, stream_.readable());
     if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
     if (woke == Woke::Deadline) {

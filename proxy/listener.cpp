@@ -16,6 +16,7 @@ namespace rooster::proxy {
 namespace {
 
 constexpr int kAcceptsPerTurn = 64;
+constexpr int kMostRest = 4096;  // as long as the backlog
 
 Descriptor open_spare() {
   return Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -82,7 +83,21 @@ Task<> Listener::accept_loop() {
     if (accepted == kAcceptsPerTurn) waiter_.notify();  // the sessions have their turn in between
     co_await waiter_.wait(kNever, {&pollable_, Pollable::kReadable});
   }
+  accept_rest();
+  pollable_.close();
   co_return {};
+}
+
+// Those whose handshake the kernel has done already are ours: closing would reset them.
+void Listener::accept_rest() {
+  for (int accepted = 0; accepted < kMostRest; ++accepted) {
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    Descriptor fd(::accept4(pollable_.fd(), reinterpret_cast<sockaddr*>(&from), &size,
+                            SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!fd) return;
+    admit(std::move(fd), from);
+  }
 }
 
 // The backlog holds the clients meanwhile. Idle upstream connections make room first.

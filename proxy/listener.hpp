@@ -46,6 +46,7 @@ class Listener {
 
  private:
   Task<> wait_for_place();
+  void accept_rest();
   bool admit(Descriptor fd, const sockaddr_storage& from);
   void refuse_without_descriptor();
 

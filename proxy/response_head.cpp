@@ -22,7 +22,7 @@ bool take_status_line(std::string_view line, ResponseHead& head) {
   head.status =
       static_cast<std::uint16_t>((line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0'));
   head.reason = line.size() > 13 ? line.substr(13) : std::string_view{};
-  return head.status >= 100;
+  return head.status >= 100 && head.status <= 599;
 }
 
 bool take_connection(std::string_view value, ResponseHead& head) {

@@ -43,6 +43,7 @@ class Tunnel : public Link {
   /// once.
   void go_away(Fault why);
   const machines::MachineLoad* load() const { return load_; }
+  bool is_websocket() const { return is_websocket_; }
 
  private:
   enum class Phase : std::uint8_t { Open, Leaving };
