@@ -354,13 +354,18 @@ Steering Exchange::steering() const {
 }
 
 bool Exchange::try_pick() {
-  const auto choice = pick_machine(*view_, *route_.service, tried_, context_.random(), steering());
+  auto choice = pick_machine(*view_, *route_.service, tried_, context_.random(), steering());
+  if (!choice && choice.error() == NoMachine::AllTried) {
+    // No other machine is left: a new connection to the same one is the next best attempt.
+    tried_.clear();
+    choice = pick_machine(*view_, *route_.service, tried_, context_.random(), steering());
+  }
   if (!choice) return false;
   machine_ = &view_->machines[*choice];
   machines::MachineLoad& load = *machine_->load;
   lease_ =
       machines::Lease::try_take(load, machine_->load_generation,
-                                load.in_flight_limit(route_.service->concurrency), &context_.gate);
+                                machines::lease_limit(*machine_, *route_.service), &context_.gate);
   if (!lease_) return false;
   tried_.add(*choice);
   holds_slot_ = load.try_open_connection();

@@ -251,7 +251,7 @@ admin = "unix:{self.admin}"
     def signal(self, number):
         self.process.send_signal(number)
 
-    def stop(self, seconds=20.0):
+    def stop(self, seconds=10.0):
         """SIGTERM; asserts exit status 0 and that nothing of the node is left."""
         tree = self.pids()
         self.signal(signal.SIGTERM)

@@ -45,7 +45,7 @@ def nothing_to_start(node):
 
 
 def autostart_off(node):
-    node.wake_app("bad", service='auto_start_machines = false\nauto_stop_machines = "off"', rooster=WAKE)
+    node.wake_app("bad", service='auto_start_machines = false', rooster=WAKE)
 
 
 CASES = {
