@@ -11,6 +11,7 @@
 #include <string>
 #include <system_error>
 
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 namespace rooster::app {
@@ -46,7 +47,10 @@ std::string_view name_of_format(LogFormat format) {
 }  // namespace
 
 int serve(const cli::ServeOptions& options) {
-  if (std::getenv(keeper::kChannelVariable) != nullptr) return run_server(options);
+  if (std::getenv(keeper::kChannelVariable) != nullptr) {
+    ::prctl(PR_SET_NAME, "rooster");  // executed by descriptor, it would be called "exe"
+    return run_server(options);
+  }
   const std::string data = data_folder(options.config_file);
   if (data.empty()) return 1;
   keeper::KeeperOptions keeper;
