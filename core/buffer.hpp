@@ -61,7 +61,8 @@ class ReadBuffer {
     begin_ += bytes;
     if (begin_ == end_) release();
   }
-  /// Another block, of `bytes` (at least size()), for a head that does not fit; kept until the content is gone.
+  /// Another block, of `bytes` (at least size()), for a head that does not fit; kept until the
+  /// content is gone.
   void grow(std::size_t bytes) {
     auto larger = std::make_unique_for_overwrite<char[]>(bytes);
     const std::size_t used = size();

@@ -23,7 +23,7 @@ struct Forwarding {
   std::string_view default_host = {};           ///< for HTTP/1.0 without Host
   std::string_view preferred_unavailable = {};  ///< machine of Fly-Prefer-Instance-Id that could
                                                 ///< not be taken; "": none
-  std::string_view via = "1.1 rooster";  ///< "2 rooster" for an HTTP/2 client
+  std::string_view via = "1.1 rooster";         ///< "2 rooster" for an HTTP/2 client
   bool close = false;  ///< ask the app to close: this machine's connections aren't pooled
   bool expect = true;  ///< false: the app is known to speak 1.0, it gets no Expect
 };

@@ -1,8 +1,8 @@
 // A randomised model: a coordinator, two gates and a driver that starts, fails, crashes and stops
 // machines at random. Held at each step: never two starts of one app in flight, never a signal to a
 // machine with exchanges in flight (idle stops), and in the end every waiter has been resolved.
-#include "coordinator_fixture.hpp"
 #include "machines/wake_gate.hpp"
+#include "tests/machines/coordinator_fixture.hpp"
 
 #include <deque>
 #include <list>

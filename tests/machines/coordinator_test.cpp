@@ -1,7 +1,7 @@
 #include "machines/coordinator.hpp"
 
-#include "coordinator_fixture.hpp"
 #include "machines/machine_id.hpp"
+#include "tests/machines/coordinator_fixture.hpp"
 
 namespace rooster::machines {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "net/fetch.hpp"
 #include "net/listen.hpp"
-#include "serving.hpp"
+#include "tests/net/serving.hpp"
 
 #include <gtest/gtest.h>
 

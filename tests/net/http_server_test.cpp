@@ -1,6 +1,6 @@
 #include "net/http_server.hpp"
 
-#include "serving.hpp"
+#include "tests/net/serving.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 #include "net/resolver.hpp"
 
 #include "core/address.hpp"
-#include "serving.hpp"
+#include "tests/net/serving.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "serving.hpp"
+#include "tests/net/serving.hpp"
 
 #include "core/address.hpp"
 

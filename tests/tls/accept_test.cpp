@@ -3,7 +3,7 @@
 #include "core/address.hpp"
 #include "net/dial.hpp"
 #include "net/listen.hpp"
-#include "pair.hpp"
+#include "tests/tls/pair.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 #include "tls/local_authority.hpp"
 
-#include "pair.hpp"
+#include "tests/tls/pair.hpp"
 
 #include <gtest/gtest.h>
 #include <openssl/pem.h>

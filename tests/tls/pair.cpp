@@ -1,4 +1,4 @@
-#include "pair.hpp"
+#include "tests/tls/pair.hpp"
 
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>

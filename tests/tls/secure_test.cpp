@@ -1,7 +1,7 @@
 // net/secure against tls/accept: both ends of one connection on one loop.
 #include "net/secure.hpp"
 
-#include "pair.hpp"
+#include "tests/tls/pair.hpp"
 #include "tls/accept.hpp"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 #include "tls/ticket_keys.hpp"
 
-#include "pair.hpp"
+#include "tests/tls/pair.hpp"
 
 #include <gtest/gtest.h>
 
