@@ -346,8 +346,10 @@ void Server::start_control() {
   certificate_timer_ = std::make_unique<Timer>(loop_, [this] { check_certificates(); });
   certificate_timer_->set(Clock::now() + kCertificateCheck);
   loop_.post([this] {
-    control_->apply(nullptr, config_,
-                    [this](std::size_t) { control_->adopt_machines([this] { ready(); }); });
+    control_->apply(nullptr, config_, [this](std::size_t) {
+      for (auto& worker : workers_) worker->open();
+      control_->adopt_machines([this] { ready(); });
+    });
   });
 }
 

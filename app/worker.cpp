@@ -59,16 +59,20 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
                                                            std::move(socket.fd), socket.options));
   }
   sweeper_ = std::make_unique<Waiter>(listening_);
-  loop_.post([this] {
-    for (auto& listener : listeners_) listening_.spawn(listener->accept_loop());
-    listening_.spawn(sweep_pool());
-  });
+  loop_.post([this] { listening_.spawn(sweep_pool()); });
   thread_ = std::thread([this] {
     const std::string name = "worker-" + std::to_string(shared_.id.value);
     pthread_setname_np(pthread_self(), name.c_str());
     loop_.run();
   });
   return {};
+}
+
+void Worker::open() {
+  loop_.post([this] {
+    if (context_->draining) return;
+    for (auto& listener : listeners_) listening_.spawn(listener->accept_loop());
+  });
 }
 
 Task<> Worker::sweep_pool() {

@@ -49,11 +49,14 @@ class Worker {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  /// Starts the thread and accepts on `sockets`. Errors: Internal, where TLS can't be set up.
+  /// Starts the thread; `sockets` are accepted from once open(). Errors: Internal, where TLS can't
+  /// be set up.
   Result<> start(std::vector<ListenSocket> sockets);
 
   // Any thread.
 
+  /// Accepts from now on: until its apps are known a request would be refused as nobody's.
+  void open();
   /// Facts, in order. `epoch` is published by adopted_epoch() once they hold here.
   void adopt(std::shared_ptr<const std::vector<machines::AppViewPtr>> facts, std::uint64_t epoch);
   void slot_free(AppId app);
