@@ -284,6 +284,11 @@ Result<> Control::order(const admin::MachineCommand& command) {
     return fail(Fault::NoRoute,
                 "no machine has the id " + command.machine + "; `rooster machine list` shows them");
   }
+  const machines::StopWish wish{.signal = machines::signal_number(command.signal),
+                                .timeout = command.timeout};
+  if (!command.signal.empty() && wish.signal == 0) {
+    return fail(Fault::BadRequest, "no signal is called \"" + command.signal + "\"");
+  }
   Result<> result;
   with_output([&](TimePoint now, machines::Output& out) {
     switch (command.order) {
@@ -291,7 +296,7 @@ Result<> Control::order(const admin::MachineCommand& command) {
         result = coordinator_.start(id, now, out);
         break;
       case admin::MachineOrder::Stop:
-        result = coordinator_.stop(id, false, now, out);
+        result = coordinator_.stop(id, false, now, out, wish);
         break;
       case admin::MachineOrder::Suspend:
         result = coordinator_.stop(id, true, now, out);
@@ -318,11 +323,14 @@ admin::AppFacts Control::facts_of(AppId app) const {
     admin::MachineFacts& one = facts.machines[seen.id.value];
     one.state = std::string(to_string(machine->state));
     one.pid = machine->pid;
+    one.version = std::max(machine->version, 1U);
+    one.updated = machine->changed_at;
     const auto checks = machines::checks_of(*facts.view->config, seen.group);
     for (std::size_t i = 0; i < checks.size() && i < machine->checks.size(); ++i) {
       one.checks.push_back({.name = checks[i]->name,
                             .passing = machine->checks[i].passing,
-                            .output = machine->checks[i].output});
+                            .output = machine->checks[i].output,
+                            .updated = machine->checks[i].updated});
     }
   }
   return facts;
