@@ -15,8 +15,8 @@ namespace rooster::detail {
 
 namespace {
 
-constexpr std::size_t kClassBytes = 256;
-constexpr std::size_t kClasses = ROOSTER_PLAIN_FRAMES ? 0 : 32;
+constexpr std::size_t kClassBytes = 64;
+constexpr std::size_t kClasses = ROOSTER_PLAIN_FRAMES ? 0 : 128;
 
 struct FreeLists {
   std::array<void*, kClasses + 1> heads{};

@@ -18,7 +18,7 @@ namespace rooster {
 
 namespace detail {
 
-/// Free lists of coroutine frames in classes of 256 bytes, one set per thread. A frame is freed on
+/// Free lists of coroutine frames in classes of 64 bytes, one set per thread. A frame is freed on
 /// the thread that ends the coroutine, which is the one that began it: coroutines never change
 /// threads.
 class FrameCache {

@@ -103,6 +103,18 @@ std::vector<ProcessStat> members_of(pid_t leader, std::uint64_t start_time,
   return members;
 }
 
+std::string invocation_of(pid_t pid) {
+  const auto environment =
+      read_small_file("/proc/" + std::to_string(pid) + "/environ", kMaxEnvironBytes);
+  if (!environment) return {};
+  const std::string name = '\0' + std::string(kInvocationVariable) + '=';
+  const std::string all = '\0' + *environment;
+  const std::size_t found = all.find(name);
+  if (found == std::string::npos) return {};
+  const std::size_t begin = found + name.size();
+  return all.substr(begin, all.find('\0', begin) - begin);
+}
+
 std::vector<ProcessStat> kill_members(pid_t leader, std::uint64_t start_time,
                                       const std::string& invocation) {
   std::vector<ProcessStat> killed;

@@ -33,6 +33,9 @@ bool is_running(pid_t pid, std::uint64_t start_time);
 std::vector<ProcessStat> members_of(pid_t leader, std::uint64_t start_time,
                                     const std::string& invocation);
 
+/// The mark that `pid` was started with; "": none, or not ours to read.
+std::string invocation_of(pid_t pid);
+
 /// SIGKILL to all of them, again until no new one appears. Returns whom it killed.
 std::vector<ProcessStat> kill_members(pid_t leader, std::uint64_t start_time,
                                       const std::string& invocation);

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
@@ -43,7 +45,8 @@ bool parse(std::string_view text, Number& out) {
 std::vector<std::int32_t> processes_of(const ProcessTree& tree) {
   std::vector<std::int32_t> pids;
   if (tree.cgroup.empty()) {
-    for (const keeper::ProcessStat& member : keeper::members_of(tree.pid, tree.start_time, "")) {
+    for (const keeper::ProcessStat& member :
+         keeper::members_of(tree.pid, tree.start_time, keeper::invocation_of(tree.pid))) {
       pids.push_back(member.pid);
     }
     return pids;
@@ -59,13 +62,61 @@ std::vector<std::int32_t> processes_of(const ProcessTree& tree) {
   return pids;
 }
 
+// False: its descriptors may not be read by us.
+bool add_sockets(std::int32_t pid, std::vector<std::uint64_t>& inodes) {
+  std::error_code failed;
+  const std::filesystem::path folder = "/proc/" + std::to_string(pid) + "/fd";
+  std::filesystem::directory_iterator entry(folder, failed);
+  if (failed) return failed != std::errc::permission_denied;
+  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
+    char target[64];
+    const ssize_t size = ::readlink(entry->path().c_str(), target, sizeof target);
+    constexpr std::string_view kPrefix = "socket:[";
+    const std::string_view text(target, size > 0 ? static_cast<std::size_t>(size) : 0);
+    std::uint64_t inode = 0;
+    if (text.starts_with(kPrefix) && parse(text.substr(kPrefix.size()), inode)) {
+      inodes.push_back(inode);
+    }
+    if (inodes.size() >= kMaxSocketsEach) break;
+  }
+  return true;
+}
+
+// The effective user, as sockets that it makes carry: "Uid: <real> <effective> ..." (proc(5)).
+std::optional<std::uint32_t> user_of(std::int32_t pid) {
+  const auto text = keeper::read_small_file("/proc/" + std::to_string(pid) + "/status", 16 * 1024);
+  if (!text) return std::nullopt;
+  const std::size_t line = text->find("\nUid:");
+  unsigned real = 0;
+  unsigned effective = 0;
+  if (line == std::string::npos ||
+      std::sscanf(text->c_str() + line + 5, "%u %u", &real, &effective) != 2) {
+    return std::nullopt;
+  }
+  return effective;
+}
+
+// The attribute that the kernel adds for IPv6 listeners.
+bool is_v6_only(nlmsghdr& header) {
+  auto left =
+      static_cast<int>(header.nlmsg_len) - static_cast<int>(NLMSG_LENGTH(sizeof(inet_diag_msg)));
+  auto* attribute = reinterpret_cast<rtattr*>(static_cast<char*>(NLMSG_DATA(&header)) +
+                                              NLMSG_ALIGN(sizeof(inet_diag_msg)));
+  for (; RTA_OK(attribute, left); attribute = RTA_NEXT(attribute, left)) {
+    if (attribute->rta_type == INET_DIAG_SKV6ONLY) {
+      return *static_cast<const std::uint8_t*>(RTA_DATA(attribute)) != 0;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 bool ListeningSocket::answers_loopback() const {
   static const IpAddress kAny4 = IpAddress::v4(0);
   static const IpAddress kAny6;
   static const IpAddress kLoopback4 = IpAddress::v4(0x7F000001);
-  return address == kAny4 || address == kAny6 || address == kLoopback4;
+  return address == kAny4 || (address == kAny6 && !is_v6_only) || address == kLoopback4;
 }
 
 ListenProbe::ListenProbe()
@@ -107,7 +158,9 @@ void ListenProbe::dump(int family, std::vector<ListeningSocket>& into) {
       std::memcpy(&message, NLMSG_DATA(header), sizeof message);
       into.push_back({.address = address_of(message),
                       .port = ntohs(message.id.idiag_sport),
-                      .inode = message.idiag_inode});
+                      .inode = message.idiag_inode,
+                      .uid = message.idiag_uid,
+                      .is_v6_only = is_v6_only(*header)});
     }
   }
 }
@@ -117,24 +170,19 @@ bool is_member(const ProcessTree& tree, std::int32_t pid) {
   return std::find(pids.begin(), pids.end(), pid) != pids.end();
 }
 
-std::vector<std::uint64_t> sockets_of(const ProcessTree& tree) {
-  std::vector<std::uint64_t> inodes;
+bool OwnSockets::has(const ListeningSocket& socket) const {
+  return std::ranges::find(inodes, socket.inode) != inodes.end() ||
+         std::ranges::find(hidden_users, socket.uid) != hidden_users.end();
+}
+
+OwnSockets sockets_of(const ProcessTree& tree) {
+  OwnSockets own;
   for (const std::int32_t pid : processes_of(tree)) {
-    std::error_code failed;
-    const std::filesystem::path folder = "/proc/" + std::to_string(pid) + "/fd";
-    for (std::filesystem::directory_iterator entry(folder, failed), end; !failed && entry != end;
-         entry.increment(failed)) {
-      char target[64];
-      const ssize_t size = ::readlink(entry->path().c_str(), target, sizeof target);
-      constexpr std::string_view kPrefix = "socket:[";
-      std::string_view text(target, size > 0 ? static_cast<std::size_t>(size) : 0);
-      if (!text.starts_with(kPrefix)) continue;
-      std::uint64_t inode = 0;
-      if (parse(text.substr(kPrefix.size()), inode)) inodes.push_back(inode);
-      if (inodes.size() >= kMaxSocketsEach) return inodes;
-    }
+    if (own.inodes.size() >= kMaxSocketsEach) break;
+    if (add_sockets(pid, own.inodes)) continue;
+    if (const auto user = user_of(pid)) own.hidden_users.push_back(*user);
   }
-  return inodes;
+  return own;
 }
 
 }  // namespace rooster::machines

@@ -15,6 +15,8 @@ struct ListeningSocket {
   IpAddress address;
   std::uint16_t port = 0;
   std::uint64_t inode = 0;
+  std::uint32_t uid = 0;    ///< of who made it
+  bool is_v6_only = false;  ///< IPV6_V6ONLY: "::" without IPv4
   /// Reachable at 127.0.0.1: bound to it, or to every address.
   bool answers_loopback() const;
 };
@@ -42,8 +44,17 @@ struct ProcessTree {
 /// Is `pid` one of the tree's processes?
 bool is_member(const ProcessTree& tree, std::int32_t pid);
 
-/// Inodes of the sockets that the tree's processes hold. Reads /proc: for moments when it matters,
-/// not each turn.
-std::vector<std::uint64_t> sockets_of(const ProcessTree& tree);
+/// The sockets that a tree's processes hold.
+struct OwnSockets {
+  std::vector<std::uint64_t> inodes{};
+  /// Users of those processes whose descriptors this process may not see (another user's, and we
+  /// are not root). Of them only the user is compared: a tenant is told from another as long as
+  /// each has a user of its own, which is what the keeper gives them.
+  std::vector<std::uint32_t> hidden_users{};
+  bool has(const ListeningSocket& socket) const;
+};
+
+/// Reads /proc: for moments when it matters, not each turn.
+OwnSockets sockets_of(const ProcessTree& tree);
 
 }  // namespace rooster::machines

@@ -21,13 +21,13 @@ bool contains(const std::vector<std::uint64_t>& inodes, std::uint64_t inode) {
 }  // namespace
 
 ListenVerdict judge_listeners(std::uint16_t port, const std::vector<ListeningSocket>& sockets,
-                              const std::vector<std::uint64_t>& own_inodes) {
+                              const OwnSockets& own) {
   ListenVerdict verdict;
   const ListeningSocket* elsewhere = nullptr;
   const ListeningSocket* wrong_address = nullptr;
   bool is_taken = false;
   for (const ListeningSocket& socket : sockets) {
-    const bool is_own = contains(own_inodes, socket.inode);
+    const bool is_own = own.has(socket);
     if (socket.port == port && is_own && socket.answers_loopback()) {
       verdict.is_listening = true;
       return verdict;
@@ -87,7 +87,7 @@ void Readiness::poll() {
     const bool is_due = now >= watched.next_look && now - watched.since >= kLookEach;
     if (!is_due && !is_candidate(watched, sockets)) continue;
     watched.next_look = now + kLookEach;
-    const std::vector<std::uint64_t> own = sockets_of(watched.tree);
+    const OwnSockets own = sockets_of(watched.tree);
     ListenVerdict verdict = judge_listeners(watched.port, sockets, own);
     if (verdict.is_listening) {
       ready.push_back(id);

@@ -22,7 +22,7 @@ struct ListenVerdict {
   std::string detail;
 };
 ListenVerdict judge_listeners(std::uint16_t port, const std::vector<ListeningSocket>& sockets,
-                              const std::vector<std::uint64_t>& own_inodes);
+                              const OwnSockets& own);
 
 class Readiness {
  public:

@@ -1,6 +1,6 @@
 // The flow of a client's HTTP/1 connection:
 //   1. secure()     TLS, where the listener is https
-//   2. read_head()  the next request's head, strictly
+//   2. begin_head() the next request's head, strictly; read_rest_of_head() where it comes in pieces
 //   3. run_exchange()
 //   4. again from 2, or linger() and close
 #include "proxy/h1_session.hpp"
@@ -37,11 +37,39 @@ H1Session::~H1Session() {
   if (facts_.source_limit != nullptr) facts_.source_limit->leave(facts_.peer_address);
 }
 
+// The only frame of a connection that is idle: thousands of them wait here.
 Task<> H1Session::run(std::unique_ptr<H1Session> self) {
-  if (self->facts_.tls) {
-    if (!co_await self->secure()) co_return {};
+  H1Session& session = *self;
+  WorkerContext& context = session.context_;
+  if (session.facts_.tls && !co_await session.secure()) co_return {};
+  TimePoint idle_until = context.loop.now() + limits::kHeadTimeout;
+  while (true) {
+    while (session.buffer_.empty()) {
+      const ReadResult::Status got = session.fill();
+      if (got == ReadResult::Status::Some) break;
+      // A request that is here already is still served; waiting for another one is over.
+      if (got != ReadResult::Status::Later || context.draining) co_return {};
+      const Woke woke = co_await session.waiter_.wait(idle_until, session.stream_.readable());
+      if (woke == Woke::Interrupted || woke == Woke::Deadline) co_return {};
+    }
+    Parsed parsed = session.begin_head();
+    if (parsed.status == ParseStatus::NeedMore) {
+      auto rest = co_await session.read_rest_of_head();
+      parsed = rest ? *rest : Parsed{ParseStatus::Invalid, rest.error().fault};
+    }
+    if (parsed.status == ParseStatus::Invalid) {
+      co_await session.refuse_head(parsed.fault);
+      co_return {};
+    }
+    auto end = co_await run_exchange(context, session, session.waiter_, session.begin_request());
+    if (!end || end->must_cut || end->tunnelled) co_return {};
+    if (!end->request_read || !end->keep_alive) {
+      co_await session.linger();
+      co_return {};
+    }
+    session.end_exchange();
+    idle_until = context.loop.now() + limits::kIdleClientTimeout;
   }
-  co_return co_await self->serve();
 }
 
 Task<> H1Session::secure() {
@@ -62,74 +90,67 @@ Task<> H1Session::secure() {
   co_return {};
 }
 
-Task<> H1Session::serve() {
+// One attempt to read behind what is there; an empty buffer holds no memory afterwards.
+ReadResult::Status H1Session::fill() {
+  if (!stream_.may_read()) return ReadResult::Status::Later;
+  const ReadResult got = stream_.read(buffer_.space());
+  if (got.status == ReadResult::Status::Some) buffer_.produced(got.bytes);
+  if (buffer_.empty()) buffer_.release();
+  return got.status;
+}
+
+Parsed H1Session::begin_head() {
+  head_ = context_.heads.take();
+  head_->reset();
+  return parse_request_head(buffer_.view(), *head_);
+}
+
+// The head did not come in one piece: headers_read_timeout for the rest of it.
+Task<Parsed> H1Session::read_rest_of_head() {
+  const TimePoint deadline = context_.loop.now() + head_timeout();
   while (true) {
-    auto got = co_await read_head();
-    if (!got) {
-      if (describe(got.error().fault).status != 0 && head_ && !buffer_.empty()) {
-        co_await refuse_head(got.error().fault);
-      }
-      co_return {};
+    if (buffer_.full()) {
+      if (buffer_.capacity() > limits::kReadBufferBytes) co_return Error(Fault::HeadTooLarge);
+      buffer_.grow(limits::kMaxHeadBytes + limits::kReadBufferBytes);
     }
-    facts_.version = head_->http_minor == 0 ? HttpVersion::Http10 : HttpVersion::Http11;
-    taken_ = head_->head_bytes;
-    replayable_ = true;
-    reader_.begin(head_->body);
-    auto end = co_await run_exchange(context_, *this, waiter_, *head_);
-    if (!end || end->must_cut || end->tunnelled) co_return {};
-    if (!end->request_read || !end->keep_alive) {
-      co_await linger();
-      co_return {};
+    const ReadResult::Status got = fill();
+    if (got == ReadResult::Status::Some) {
+      const Parsed parsed = parse_request_head(buffer_.view(), *head_);
+      if (parsed.status != ParseStatus::NeedMore) co_return parsed;
+      continue;
     }
-    end_exchange();
+    if (got != ReadResult::Status::Later) co_return Error(Fault::ClientLeft);
+    const Woke woke = co_await waiter_.wait(deadline, stream_.readable());
+    if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
+    if (woke == Woke::Deadline) co_return Error(Fault::HeadTimeout);
   }
 }
 
-// Waits without any buffer for the first byte (75 s), then has headers_read_timeout for the rest of
-// the head.
-Task<> H1Session::read_head() {
-  TimePoint deadline = context_.loop.now() + (is_first_ ? Duration(limits::kHeadTimeout)
-                                                        : Duration(limits::kIdleClientTimeout));
-  bool begun = false;
-  while (true) {
-    if (!buffer_.empty()) {
-      if (!begun) {
-        begun = true;
-        deadline = context_.loop.now() + limits::kHeadTimeout;
-        head_ = context_.heads.take();
-        head_->reset();
-      }
-      const Parsed parsed = parse_request_head(buffer_.view(), *head_);
-      if (parsed.status == ParseStatus::Complete) break;
-      if (parsed.status == ParseStatus::Invalid) co_return Error(parsed.fault);
-      if (buffer_.full()) {
-        if (buffer_.capacity() > limits::kReadBufferBytes) co_return Error(Fault::HeadTooLarge);
-        buffer_.grow(limits::kMaxHeadBytes + limits::kReadBufferBytes);
-      }
-    }
-    if (stream_.may_read()) {
-      const ReadResult got = stream_.read(buffer_.space());
-      if (got.status == ReadResult::Status::Some) {
-        buffer_.produced(got.bytes);
-        continue;
-      }
-      if (buffer_.empty()) buffer_.release();
-      if (got.status != ReadResult::Status::Later) co_return Error(Fault::ClientLeft);
-    }
-    // A request that is here already is still served; waiting for another one is over.
-    if (context_.draining && !begun) co_return Error(Fault::Draining);
-    const Woke woke = co_await waiter_.wait(deadline, stream_.readable());
-    if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
-    if (woke == Woke::Deadline) {
-      co_return Error(begun ? Fault::HeadTimeout : Fault::IdleTimeout);
+// The app's own, where the TLS name says already which app it is.
+Duration H1Session::head_timeout() const {
+  const auto app = sni_.empty() ? std::nullopt : context_.router.find_app(sni_);
+  if (!app || !context_.view(*app)) return limits::kHeadTimeout;
+  const config::Service* service = context_.view(*app)->config->service_for_port(facts_.port);
+  if (service == nullptr) return limits::kHeadTimeout;
+  for (const config::Port& port : service->ports) {
+    if (port.contains(facts_.port) && port.http_options.headers_read_timeout) {
+      return *port.http_options.headers_read_timeout;
     }
   }
-  is_first_ = false;
-  co_return {};
+  return limits::kHeadTimeout;
+}
+
+const RequestHead& H1Session::begin_request() {
+  facts_.version = head_->http_minor == 0 ? HttpVersion::Http10 : HttpVersion::Http11;
+  taken_ = head_->head_bytes;
+  replayable_ = true;
+  reader_.begin(head_->body);
+  return *head_;
 }
 
 // A head that can't be trusted: one answer, one log line, and the connection ends.
 Task<> H1Session::refuse_head(Fault fault) {
+  if (fault == Fault::ClientLeft || describe(fault).status == 0) co_return {};
   const WallTime now = context_.wall_now();
   const RequestId id = context_.request_ids.next(now);
   const std::string page = write_refusal({.fault = fault, .request_id = id.view(), .close = true});

@@ -54,9 +54,12 @@ class H1Session final : public ClientSide {
   bool covers(std::string_view host) const override;
 
  private:
-  Task<> serve();
   Task<> secure();
-  Task<> read_head();
+  ReadResult::Status fill();
+  Parsed begin_head();
+  Task<Parsed> read_rest_of_head();
+  Duration head_timeout() const;
+  const RequestHead& begin_request();
   Task<> refuse_head(Fault fault);
   Task<> linger();
   void end_exchange();
@@ -77,7 +80,6 @@ class H1Session final : public ClientSide {
   BodyKind response_framing_ = BodyKind::None;
   bool replayable_ = true;
   bool response_keep_alive_ = false;
-  bool is_first_ = true;
 };
 
 }  // namespace rooster::proxy

@@ -9,6 +9,7 @@ import http.client
 import itertools
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -167,6 +168,7 @@ class Node:
         self.environment = dict(os.environ, **(environment or {}))
         self.process = None
         self.limit_descriptors = None
+        self.user = None
         access = f'access_log = "{self.access_log}"' if log_access else 'access_log = ""'
         (self.folder / "rooster.toml").write_text(f"""\
 region = "gru"
@@ -208,6 +210,13 @@ admin = "unix:{self.admin}"
         command = f"{self.folder}/fakes/wake_app --port={port} --log={self.work}/{name}.log {options}"
         return self.app(name, command, port=port, **more)
 
+    def run_as(self, user):
+        """Started by root: the node runs as `user`, who gets its folder."""
+        entry = pwd.getpwnam(user)
+        self.user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        for path in (self.folder, *self.folder.rglob("*")):
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+
     # Life
 
     def start(self, seconds=20.0):
@@ -221,7 +230,8 @@ admin = "unix:{self.admin}"
         with open(self.folder / "node.log", "ab") as log:
             self.process = subprocess.Popen(
                 [str(BINARY), "serve", "-c", str(self.folder / "rooster.toml")], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, env=self.environment, preexec_fn=limits, cwd=self.folder)
+                stdout=log, stderr=log, env=self.environment, preexec_fn=limits, cwd=self.folder,
+                **(self.user or {}))
         eventually(self.is_ready, seconds, "the node is ready")
         return self
 

@@ -48,7 +48,7 @@ def test_held_while_the_machine_is_just_stopping(make_node):
     node = make_node(workers=2)
     # It stops only when let go, and starts again at once.
     app = node.wake_app(options="--gate={gate} --stop-gate={gate}.stop",
-                        rooster='wake_timeout = "120s"\nidle_timeout = "1s"', top='kill_timeout = "200s"')
+                        rooster='wake_timeout = "120s"\nidle_timeout = "1s"', top='kill_timeout = "100s"')
     node.start()
     app.gate.touch()
     assert app.request("/first").status == 200

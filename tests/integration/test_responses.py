@@ -26,7 +26,6 @@ BAD = {
     "status 600": "HTTP/1.1 600 No\r\nContent-Length: 0\r\n\r\n",
     "HTTP/2": "HTTP/2 200\r\nContent-Length: 0\r\n\r\n",
     "not HTTP": "SSH-2.0-OpenSSH_9.2\r\n\r\n",
-    "many 1xx": "HTTP/1.1 103 Early Hints\r\n\r\n" * 17 + OK + "Content-Length: 0\r\n\r\n",
     "large head": OK + f"X: {'a' * 9000}\r\n" * 8 + "Content-Length: 0\r\n\r\n",
     "many fields": OK + "X: y\r\n" * 120 + "Content-Length: 0\r\n\r\n",
     "empty": None,
@@ -85,6 +84,14 @@ def raw_exchange(app, path, seconds=5.0, version="1.1"):
         except OSError as error:  # TLS ended without close_notify
             return data, type(error).__name__
     return data, "closed"
+
+
+def test_more_than_sixteen_interim_answers_are_a_502(bad_site):
+    app, _, replies = bad_site
+    replies["/many"] = "HTTP/1.1 103 Early Hints\r\n\r\n" * 17 + OK + "Content-Length: 4\r\n\r\nlate"
+    data, _ = raw_exchange(app, "/many", 1.0)
+    assert b"HTTP/1.1 502" in data and b"late" not in data, data
+    assert app.request("/good").body == b"good"
 
 
 def test_a_body_shorter_than_announced_cuts_the_client_too(bad_site):
