@@ -105,19 +105,6 @@ def test_an_app_leaves_no_children_behind(make_node):
     eventually(lambda: not os.path.exists(f"/proc/{child}"), 8, "the app's children are gone too")
 
 
-def test_killing_the_server_ends_its_machines_within_the_grace(make_node):
-    """The keeper keeps machines 10 s for a successor, then stops them; nothing is left."""
-    node = make_node()
-    app = node.wake_app()
-    node.start()
-    assert app.request("/").status == 200
-    tree = node.pids()
-    os.kill(node.server_pid(), signal.SIGKILL)
-    eventually(lambda: not any(is_same_process(*item) for item in tree.items()), 25, "nothing is left")
-    node.process.wait(5)
-    node.process = None
-
-
 def test_killing_the_keeper_ends_everything(make_node):
     node = make_node()
     app = node.wake_app()
