@@ -388,35 +388,17 @@ void Waiter::interrupt(Fault why) {
 
 // ---- TaskGroup
 
-struct TaskGroup::Detached {
-  class promise_type {
-   public:
-    static void* operator new(std::size_t bytes) { return detail::FrameCache::allocate(bytes); }
-    static void operator delete(void* frame, std::size_t bytes) noexcept {
-      detail::FrameCache::release(frame, bytes);
-    }
-    Detached get_return_object() { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-};
-
 TaskGroup::~TaskGroup() {
   assert(size_ == 0 && "tasks outlive their group");
 }
 
-TaskGroup::Detached TaskGroup::run(TaskGroup& group, Task<> task) {
-  ++group.size_;
-  (void)co_await task;
-  if (--group.size_ == 0 && group.when_empty_) {
-    group.loop_.defer(std::exchange(group.when_empty_, nullptr));
-  }
+void TaskGroup::spawn(Task<> task) {
+  ++size_;
+  std::move(task).start(*this);
 }
 
-void TaskGroup::spawn(Task<> task) {
-  run(*this, std::move(task));
+void TaskGroup::task_ended() {
+  if (--size_ == 0 && when_empty_) loop_.defer(std::exchange(when_empty_, nullptr));
 }
 
 void TaskGroup::interrupt_all(Fault why) {

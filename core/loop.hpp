@@ -179,7 +179,7 @@ class DeadlineScope {
 };
 
 /// Counts the coroutines that were started on its behalf; nothing is spawned without one.
-class TaskGroup {
+class TaskGroup final : private detail::TaskOwner {
  public:
   explicit TaskGroup(Loop& loop) : loop_(loop) {}
   ~TaskGroup();
@@ -199,8 +199,7 @@ class TaskGroup {
 
  private:
   friend class Waiter;
-  struct Detached;
-  static Detached run(TaskGroup& group, Task<> task);
+  void task_ended() override;
   Loop& loop_;
   Link waiters_;
   std::size_t size_ = 0;

@@ -18,6 +18,15 @@ namespace rooster {
 
 namespace detail {
 
+/// Told when a task that nobody awaits has ended, and its frame is gone.
+class TaskOwner {
+ public:
+  virtual void task_ended() = 0;
+
+ protected:
+  ~TaskOwner() = default;
+};
+
 /// Free lists of coroutine frames in classes of 64 bytes, one set per thread. A frame is freed on
 /// the thread that ends the coroutine, which is the one that began it: coroutines never change
 /// threads.
@@ -38,15 +47,21 @@ class PromiseBase {
     bool await_ready() noexcept { return false; }
     template <class Promise>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> ended) noexcept {
-      return ended.promise().continuation_;
+      TaskOwner* const owner = ended.promise().owner_;
+      if (owner == nullptr) return ended.promise().continuation_;
+      ended.destroy();
+      owner->task_ended();
+      return std::noop_coroutine();
     }
     void await_resume() noexcept {}
   };
   Final final_suspend() noexcept { return {}; }
   void unhandled_exception() noexcept { std::terminate(); }  // errors are values in coroutines
   void set_continuation(std::coroutine_handle<> next) { continuation_ = next; }
+  void set_owner(TaskOwner& owner) { owner_ = &owner; }
 
  private:
+  TaskOwner* owner_ = nullptr;
   std::coroutine_handle<> continuation_ = std::noop_coroutine();
 };
 
@@ -79,6 +94,14 @@ class [[nodiscard]] Task {
     return handle_;
   }
   Result<T> await_resume() { return handle_.promise().take(); }
+
+  /// Begins it with nobody awaiting it: at its end the frame goes by itself and `owner` is told.
+  /// For TaskGroup.
+  void start(detail::TaskOwner& owner) && {
+    const Handle own = std::exchange(handle_, nullptr);
+    own.promise().set_owner(owner);
+    own.resume();
+  }
 
  private:
   explicit Task(Handle handle) : handle_(handle) {}

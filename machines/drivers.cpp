@@ -83,7 +83,7 @@ struct Drivers::Impl {
   }
 
   void start(StartMachine command);
-  void on_spawned(const MachineId& id, AppId app, keeper::Spawned spawned, std::string written);
+  LiveProcess& take(const MachineId& id, AppId app, keeper::Spawned spawned);
   void watch_output(const MachineId& id, LiveProcess& process);
   void read_output(const MachineId& id);
   void read_notify(const MachineId& id);
@@ -93,6 +93,7 @@ struct Drivers::Impl {
   void freeze(const MachineId& id);
   void thaw(const MachineId& id);
   void resolve(const ResolveApp& command);
+  bool is_address_of(AppId app, const std::string& name) const;
   Task<> keep_resolved(AppId app, std::string name, std::shared_ptr<Waiter> waiter);
 
   Loop& loop;
@@ -127,7 +128,9 @@ void Drivers::Impl::start(StartMachine command) {
         auto shared = std::make_shared<keeper::Reply>(std::move(reply));
         later([this, id, app, shared] {
           if (auto* spawned = std::get_if<keeper::Spawned>(shared.get())) {
-            on_spawned(id, app, std::move(*spawned), {});
+            take(id, app, std::move(*spawned));
+            events.started(id, spawned->pid);
+            watch_readiness(id);
           } else if (const auto* failed = std::get_if<keeper::SpawnFailed>(shared.get())) {
             const bool is_exec = failed->step == keeper::SpawnStep::Exec ||
                                  failed->step == keeper::SpawnStep::Directory ||
@@ -141,8 +144,7 @@ void Drivers::Impl::start(StartMachine command) {
       });
 }
 
-void Drivers::Impl::on_spawned(const MachineId& id, AppId app, keeper::Spawned spawned,
-                               std::string written) {
+LiveProcess& Drivers::Impl::take(const MachineId& id, AppId app, keeper::Spawned spawned) {
   auto process = std::make_unique<LiveProcess>();
   process->app = app;
   process->tree = {.pid = spawned.pid, .start_time = spawned.start_time, .cgroup = spawned.cgroup};
@@ -151,9 +153,7 @@ void Drivers::Impl::on_spawned(const MachineId& id, AppId app, keeper::Spawned s
   LiveProcess& kept = *process;
   processes[id] = std::move(process);
   watch_output(id, kept);
-  if (!written.empty()) events.output(id, written);
-  events.started(id, spawned.pid);
-  watch_readiness(id);
+  return kept;
 }
 
 void Drivers::Impl::watch_output(const MachineId& id, LiveProcess& process) {
@@ -280,21 +280,26 @@ void Drivers::Impl::resolve(const ResolveApp& command) {
   lookups.spawn(keep_resolved(command.app, command.address, waiter));
 }
 
+bool Drivers::Impl::is_address_of(AppId app, const std::string& name) const {
+  const AppViewPtr view = coordinator.view(app);
+  return view && !view->removed && view->config->driver() == config::DriverKind::Address &&
+         view->config->rooster.address == name;
+}
+
 // Again at the answer's end of life, until the app is removed or has another address.
 Task<> Drivers::Impl::keep_resolved(AppId app, std::string name, std::shared_ptr<Waiter> waiter) {
   co_await waiter->wait(loop.now());  // the coordinator is not entered from inside its own output
   while (!waiter->is_interrupted()) {
     const TimePoint deadline = Clock::now() + kLookupTime;
     auto found = co_await resolver.resolve(name, *waiter, deadline);
-    if (waiter->is_interrupted()) break;
+    if (waiter->is_interrupted() || !is_address_of(app, name)) break;
     later([this, app, addresses = found ? found->addresses : std::vector<IpAddress>()] {
       events.resolved(app, addresses);
     });
     const TimePoint again = found ? std::max(found->fresh_until, Clock::now() + kLookupTime)
                                   : Clock::now() + kLookupTime;
     co_await waiter->wait(again);
-    const AppViewPtr view = coordinator.view(app);
-    if (!view || view->removed) break;
+    if (!is_address_of(app, name)) break;
   }
   co_return {};
 }
@@ -333,7 +338,12 @@ void Drivers::run(DriverCommand command) {
 
 void Drivers::adopt(AppId app, keeper::Alive machine) {
   const MachineId id{machine.machine};
-  impl_->on_spawned(id, app, std::move(machine.process), std::move(machine.output_tail));
+  const std::int32_t pid = machine.process.pid;
+  impl_->take(id, app, std::move(machine.process)).tail = machine.output_tail;
+  if (!machine.output_tail.empty()) impl_->events.output(id, machine.output_tail);
+  if (machine.is_frozen) return;  // nothing is asked of it until it is thawed
+  impl_->events.started(id, pid);
+  impl_->watch_readiness(id);
 }
 
 void Drivers::on_exited(const keeper::Exited& event) {

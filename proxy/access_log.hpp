@@ -76,12 +76,14 @@ class AccessRing {
 
  private:
   std::byte* reserve(std::size_t bytes) noexcept;
+  bool may_start_again(std::size_t head, std::size_t offset) noexcept;
 
   const std::size_t capacity_;
   std::unique_ptr<std::byte[]> bytes_;
   struct alignas(64) WriterSide {
     std::atomic<std::size_t> head{0};  // next byte to write, counted without wrapping
     std::size_t tail_seen = 0;
+    std::size_t ask_again_at = 0;
   } writer_;
   Counter& dropped_;
   struct alignas(64) ReaderSide {

@@ -85,8 +85,8 @@ Task<> H1Session::secure() {
   context_.metrics.tls_handshakes[static_cast<std::size_t>(facts_.tls_version)].add();
   certificate_ = std::move(handshake->certificate);
   if (handshake->resumed) context_.metrics.tls_resumed.add();
-  sni_ = std::move(handshake->sni);
-  facts_.sni = sni_;
+  const char* const name = SSL_get_servername(stream_.ssl(), TLSEXT_NAMETYPE_host_name);
+  if (name != nullptr) facts_.sni = name;  // lives as long as the session
   co_return {};
 }
 
@@ -128,7 +128,7 @@ Task<Parsed> H1Session::read_rest_of_head() {
 
 // The app's own, where the TLS name says already which app it is.
 Duration H1Session::head_timeout() const {
-  const auto app = sni_.empty() ? std::nullopt : context_.router.find_app(sni_);
+  const auto app = facts_.sni.empty() ? std::nullopt : context_.router.find_app(facts_.sni);
   if (!app || !context_.view(*app)) return limits::kHeadTimeout;
   const config::Service* service = context_.view(*app)->config->service_for_port(facts_.port);
   if (service == nullptr) return limits::kHeadTimeout;

@@ -70,7 +70,6 @@ class H1Session final : public ClientSide {
   Waiter waiter_;
   ClientFacts facts_;
   std::array<char, 46> peer_text_{};
-  std::string sni_;
   std::shared_ptr<const tls::Certificate> certificate_;
   ReadBuffer buffer_;
   std::unique_ptr<RequestHead> head_;
