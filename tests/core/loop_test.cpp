@@ -62,17 +62,6 @@ TEST(Task, YieldsAResultOrAnError) {
   EXPECT_EQ(group.size(), 0u);
 }
 
-Task<int> deep(int depth) {
-  if (depth == 0) co_return 0;
-  auto below = co_await deep(depth - 1);
-  co_return *below + 1;
-}
-Task<> run_deep(int& out) {
-  auto got = co_await deep(20000);
-  out = *got;
-  co_return {};
-}
-
 // Without optimisation, or under a sanitizer, a symmetric transfer is a plain call: the chain is
 // shorter there.
 #if defined(__OPTIMIZE__) && !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
@@ -80,6 +69,17 @@ constexpr int kDepth = 20000;
 #else
 constexpr int kDepth = 500;
 #endif
+
+Task<int> deep(int depth) {
+  if (depth == 0) co_return 0;
+  auto below = co_await deep(depth - 1);
+  co_return *below + 1;
+}
+Task<> run_deep(int& out) {
+  auto got = co_await deep(kDepth);
+  out = *got;
+  co_return {};
+}
 
 TEST(Task, DeepChainsEndWithoutEatingTheStack) {
   Loop loop;
