@@ -75,6 +75,11 @@ void Coordinator::lay_out_pool(App& app, Pool& pool, TimePoint now, Output& out)
     pool.failures.forget();
     pool.fault = Fault::None;
     pool.retry_at = {};
+    // The lookup under way is of the old address: who waits for it asks anew.
+    if (std::exchange(pool.is_resolving, false)) {
+      pool.is_wanted = true;
+      waiting_pools_.emplace(app.id, pool.group);
+    }
   }
   pool.concurrency = services.empty() ? config::Concurrency{} : services.front()->concurrency;
   pool.autostart = services.empty() || std::ranges::any_of(services, &config::Service::autostart);
