@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-namespace rooster::machines::testing {
+namespace rooster::machines::apps {
 
 namespace {
 
@@ -161,4 +161,4 @@ std::uint64_t Child::wait_for(const std::string& word) {
   return 0;
 }
 
-}  // namespace rooster::machines::testing
+}  // namespace rooster::machines::apps

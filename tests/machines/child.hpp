@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-namespace rooster::machines::testing {
+namespace rooster::machines::apps {
 
 /// The path of this program, for commands that run it again.
 std::string own_program();
@@ -47,4 +47,4 @@ class Child {
   std::vector<pid_t> others_;
 };
 
-}  // namespace rooster::machines::testing
+}  // namespace rooster::machines::apps

@@ -20,10 +20,10 @@
 namespace rooster::machines {
 namespace {
 
-using testing::Child;
-using testing::free_port;
-using testing::listen_on;
-using testing::port_of;
+using apps::Child;
+using apps::free_port;
+using apps::listen_on;
+using apps::port_of;
 
 std::optional<ListeningSocket> find(const std::vector<ListeningSocket>& sockets,
                                     std::uint16_t port) {

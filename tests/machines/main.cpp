@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
     return rooster::keeper::run_test_server(arguments[1]);
   }
   if (arguments.size() >= 3 && !arguments[0].starts_with("--gtest")) {
-    return rooster::machines::testing::run_as_app(arguments);
+    return rooster::machines::apps::run_as_app(arguments);
   }
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
