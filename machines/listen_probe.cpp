@@ -62,26 +62,6 @@ std::vector<std::int32_t> processes_of(const ProcessTree& tree) {
   return pids;
 }
 
-// False: its descriptors may not be read by us.
-bool add_sockets(std::int32_t pid, std::vector<std::uint64_t>& inodes) {
-  std::error_code failed;
-  const std::filesystem::path folder = "/proc/" + std::to_string(pid) + "/fd";
-  std::filesystem::directory_iterator entry(folder, failed);
-  if (failed) return failed != std::errc::permission_denied;
-  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
-    char target[64];
-    const ssize_t size = ::readlink(entry->path().c_str(), target, sizeof target);
-    constexpr std::string_view kPrefix = "socket:[";
-    const std::string_view text(target, size > 0 ? static_cast<std::size_t>(size) : 0);
-    std::uint64_t inode = 0;
-    if (text.starts_with(kPrefix) && parse(text.substr(kPrefix.size()), inode)) {
-      inodes.push_back(inode);
-    }
-    if (inodes.size() >= kMaxSocketsEach) break;
-  }
-  return true;
-}
-
 // The effective user, as sockets that it makes carry: "Uid: <real> <effective> ..." (proc(5)).
 std::optional<std::uint32_t> user_of(std::int32_t pid) {
   const auto text = keeper::read_small_file("/proc/" + std::to_string(pid) + "/status", 16 * 1024);
@@ -94,6 +74,26 @@ std::optional<std::uint32_t> user_of(std::int32_t pid) {
     return std::nullopt;
   }
   return effective;
+}
+
+void add_sockets(std::int32_t pid, OwnSockets& own) {
+  std::error_code failed;
+  const std::filesystem::path folder = "/proc/" + std::to_string(pid) + "/fd";
+  std::filesystem::directory_iterator entry(folder, failed);
+  if (failed == std::errc::permission_denied) {
+    if (const auto user = user_of(pid)) own.hidden_users.push_back(*user);
+  }
+  for (; !failed && entry != std::filesystem::directory_iterator(); entry.increment(failed)) {
+    char target[64];
+    const ssize_t size = ::readlink(entry->path().c_str(), target, sizeof target);
+    constexpr std::string_view kPrefix = "socket:[";
+    const std::string_view text(target, size > 0 ? static_cast<std::size_t>(size) : 0);
+    std::uint64_t inode = 0;
+    if (text.starts_with(kPrefix) && parse(text.substr(kPrefix.size()), inode)) {
+      own.inodes.push_back(inode);
+    }
+    if (own.inodes.size() >= kMaxSocketsEach) break;
+  }
 }
 
 // The attribute that the kernel adds for IPv6 listeners.
@@ -179,9 +179,14 @@ OwnSockets sockets_of(const ProcessTree& tree) {
   OwnSockets own;
   for (const std::int32_t pid : processes_of(tree)) {
     if (own.inodes.size() >= kMaxSocketsEach) break;
-    if (add_sockets(pid, own.inodes)) continue;
-    if (const auto user = user_of(pid)) own.hidden_users.push_back(*user);
+    add_sockets(pid, own);
   }
+  return own;
+}
+
+OwnSockets sockets_of_leader(const ProcessTree& tree) {
+  OwnSockets own;
+  if (keeper::is_running(tree.pid, tree.start_time)) add_sockets(tree.pid, own);
   return own;
 }
 

@@ -54,7 +54,10 @@ struct OwnSockets {
   bool has(const ListeningSocket& socket) const;
 };
 
-/// Reads /proc: for moments when it matters, not each turn.
+/// Reads /proc: for moments when it matters, not each turn. Without a cgroup it reads all of it,
+/// some milliseconds.
 OwnSockets sockets_of(const ProcessTree& tree);
+/// Those of its first process alone, which most often is the one that listens: microseconds.
+OwnSockets sockets_of_leader(const ProcessTree& tree);
 
 }  // namespace rooster::machines

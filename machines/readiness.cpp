@@ -12,7 +12,8 @@ using namespace std::chrono_literals;
 constexpr auto kFast = 1ms;
 constexpr auto kSlow = 5ms;
 constexpr auto kFastFor = 2s;
-constexpr auto kLookEach = 250ms;  // a full look at /proc, for the diagnosis
+constexpr auto kLookEach = 250ms;         // a look at the machine's processes, for the diagnosis
+constexpr auto kCostlyLookEach = 1000ms;  // without a cgroup: at all of /proc
 
 bool contains(const std::vector<std::uint64_t>& inodes, std::uint64_t inode) {
   return std::ranges::find(inodes, inode) != inodes.end();
@@ -86,9 +87,11 @@ void Readiness::poll() {
     is_fast = is_fast || now - watched.since < kFastFor;
     const bool is_due = now >= watched.next_look && now - watched.since >= kLookEach;
     if (!is_due && !is_candidate(watched, sockets)) continue;
-    watched.next_look = now + kLookEach;
-    const OwnSockets own = sockets_of(watched.tree);
-    ListenVerdict verdict = judge_listeners(watched.port, sockets, own);
+    watched.next_look = now + (watched.tree.cgroup.empty() ? kCostlyLookEach : kLookEach);
+    ListenVerdict verdict = judge_listeners(watched.port, sockets, sockets_of_leader(watched.tree));
+    if (!verdict.is_listening) {
+      verdict = judge_listeners(watched.port, sockets, sockets_of(watched.tree));
+    }
     if (verdict.is_listening) {
       ready.push_back(id);
       continue;

@@ -161,6 +161,7 @@ TEST_F(ReadinessTest, DoesNotTakeAnothersListenerForTheMachines) {
   const Descriptor other = listen_on("0.0.0.0");
   const std::uint16_t port = apps::port_of(other);
   Child child({"--listen", std::to_string(free_port()), "60000"});
+  child.wait_for("pid");  // until it has executed, it holds this program's sockets too
   readiness.watch(kMachine, tree_of(child), port);
   ASSERT_TRUE(run_until([this] { return diagnosis != Fault::None; }));
   EXPECT_EQ(diagnosis, Fault::PortTaken);
