@@ -227,12 +227,14 @@ void Loop::tick() {
   Impl& impl = *impl_;
   begin_turn();
   const auto due = static_cast<std::uint64_t>((now_ - impl.epoch) / Duration(limits::kTick));
-  // After a long stop (a suspended laptop) one round of the wheel visits every slot.
+  // After a long stop (a suspended laptop) one round of the wheel visits every slot; who is not due
+  // yet finds a slot that lies ahead of `due`.
+  const std::uint64_t first = impl.current_tick + 1;
   const std::uint64_t last = std::min(due, impl.current_tick + kWheelSlots);
-  while (impl.current_tick < last) {
-    ++impl.current_tick;
+  impl.current_tick = std::max(impl.current_tick, due);
+  for (std::uint64_t visited = first; visited <= last; ++visited) {
     Link slot;
-    slot.take_all(impl.wheel[impl.current_tick % kWheelSlots]);
+    slot.take_all(impl.wheel[visited % kWheelSlots]);
     while (slot.is_linked()) {
       auto* node = static_cast<Waiter::Node*>(slot.next());
       node->unlink();
@@ -246,7 +248,6 @@ void Loop::tick() {
       }
     }
   }
-  impl.current_tick = std::max(impl.current_tick, due);
   end_turn();
 }
 
@@ -313,8 +314,8 @@ Waiter::~Waiter() {
   assert(!frame_ && "a waiter outlives its wait");
 }
 
-Waiter::Awaiter Waiter::wait(TimePoint deadline, Interest a, Interest b, Interest c, Interest d) {
-  interests_ = {a, b, c, d};
+Waiter::Awaiter Waiter::wait(TimePoint deadline, Interest a, Interest b) {
+  interests_ = {a, b};
   return {*this, std::min(deadline, limit_)};
 }
 
@@ -323,10 +324,7 @@ bool Waiter::Awaiter::await_ready() {
     waiter_.woke_ = Woke::Interrupted;
     return true;
   }
-  if (waiter_.notified_) {
-    waiter_.woke_ = Woke::Notified;
-    return true;
-  }
+  if (waiter_.notified_) return false;
   for (const Interest& interest : waiter_.interests_) {
     if (interest.pollable != nullptr && interest.pollable->is(interest.bits)) {
       waiter_.woke_ = Woke::Ready;
@@ -342,6 +340,12 @@ bool Waiter::Awaiter::await_ready() {
 
 void Waiter::Awaiter::await_suspend(std::coroutine_handle<> frame) {
   waiter_.frame_ = frame;
+  if (waiter_.notified_) {  // after the others' turn, even if it can go on at once
+    waiter_.interests_ = {};
+    waiter_.woke_ = Woke::Notified;
+    waiter_.loop_.schedule(waiter_);
+    return;
+  }
   for (const Interest& interest : waiter_.interests_) {
     if (interest.pollable == nullptr) continue;
     assert(interest.pollable->waiter_ == nullptr || interest.pollable->waiter_ == &waiter_);

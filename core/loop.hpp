@@ -102,7 +102,7 @@ enum class Woke : std::uint8_t { Ready, Notified, Deadline, Interrupted };
 /// instead of destroying it.
 class Waiter {
  public:
-  static constexpr std::size_t kMaxInterests = 4;
+  static constexpr std::size_t kMaxInterests = 2;  // the two sides of an exchange
 
   explicit Waiter(TaskGroup& group);
   ~Waiter();
@@ -123,11 +123,11 @@ class Waiter {
   };
   /// Suspends until one of the interests is ready, notify(), `deadline` (rounded up to
   /// limits::kTick) or interrupt(). Interests with a null pollable are ignored. One wait at a time.
-  Awaiter wait(TimePoint deadline, Interest a = {}, Interest b = {}, Interest c = {},
-               Interest d = {});
+  Awaiter wait(TimePoint deadline, Interest a = {}, Interest b = {});
 
   /// Resumes the wait soon (never inside this call) as Notified; kept for the next wait if none is
-  /// on.
+  /// on, which then ends once the others have had their turn: notify() and wait() is how a busy
+  /// coroutine lets others in.
   void notify();
   /// Resumes this wait and every later one as Interrupted, until calm().
   void interrupt(Fault why);

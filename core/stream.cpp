@@ -84,6 +84,7 @@ std::ptrdiff_t Stream::receive(char* into, std::size_t size) {
   if (!pollable_.is(Pollable::kReadable)) return -EAGAIN;
   for (int tries = 0; tries < 4; ++tries) {
     const ssize_t got = ::recv(pollable_.fd(), into, size, 0);
+    if (got == 0 && was_reset_) return -ECONNRESET;
     if (got >= 0) {
       if (got > 0 && static_cast<std::size_t>(got) < size &&
           !pollable_.is(Pollable::kPeerClosed | Pollable::kBroken)) {
@@ -144,6 +145,14 @@ void Stream::keep(std::string_view bytes) {
   pollable_.watch_writable();
 }
 
+// A send that failed by errno. A send that meets a reset uses up the socket's error, and the next
+// read would see a plain end; EPIPE is no such case: there a FIN came first.
+bool Stream::break_off() {
+  was_reset_ = errno != EPIPE;
+  broken_ = true;
+  return false;
+}
+
 bool Stream::send_or_keep(std::string_view bytes) {
   if (broken_) return false;
   if (!has_pending()) {
@@ -155,10 +164,7 @@ bool Stream::send_or_keep(std::string_view bytes) {
         continue;
       }
       if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        broken_ = true;
-        return false;
-      }
+      if (errno != EAGAIN && errno != EWOULDBLOCK) return break_off();
       pollable_.clear(Pollable::kWritable);
       break;
     }
@@ -200,10 +206,7 @@ bool Stream::write(std::string_view first, std::string_view second) {
   message.msg_iovlen = 2;
   ssize_t sent = ::sendmsg(pollable_.fd(), &message, MSG_NOSIGNAL);
   if (sent < 0) {
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-      broken_ = true;
-      return false;
-    }
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return break_off();
     sent = 0;
   }
   auto taken = static_cast<std::size_t>(sent);
@@ -223,8 +226,7 @@ bool Stream::flush() {
         pollable_.clear(Pollable::kWritable);
         return true;
       }
-      broken_ = true;
-      return false;
+      return break_off();
     }
     pending_begin_ += static_cast<std::size_t>(sent);
     sent_bytes_ += static_cast<std::size_t>(sent);

@@ -86,6 +86,7 @@ class Stream {
   friend struct StreamBio;
   std::ptrdiff_t receive(char* into, std::size_t size);
   bool send_or_keep(std::string_view bytes);
+  bool break_off();
   bool uncork();
   void keep(std::string_view bytes);
 
@@ -96,6 +97,7 @@ class Stream {
   std::size_t corked_ = 0;
   std::size_t sent_bytes_ = 0;
   bool broken_ = false;
+  bool was_reset_ = false;
   bool saw_end_ = false;
   bool fin_wanted_ = false;
 };

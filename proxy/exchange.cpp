@@ -99,7 +99,9 @@ class Exchange {
   PickHistory tried_;
   AppCounters* counters_ = nullptr;
 
+  std::array<char, 46> peer_text_;
   std::array<char, 46> client_text_;
+  std::string_view peer_;
   std::string default_host_;  // for a request of HTTP/1.0 without Host
   std::string_view client_address_;
   IpAddress client_ip_;
@@ -148,7 +150,7 @@ Task<ExchangeEnd> Exchange::run() {
       const ResponseState response =
           upstream_ && upstream_->has_received() ? ResponseState::Begun : ResponseState::Nothing;
       const bool again =
-          had_lease && !response_begun_ &&
+          had_lease && !response_begun_ && !waiter_.is_interrupted() &&
           may_retry(got.error(), head_->method, body, response,
                     {.made = attempts_, .forced = !steering().force_instance.empty()});
       release();
@@ -172,6 +174,8 @@ Task<ExchangeEnd> Exchange::run() {
 // ---- 1, 2: what needs no machine
 
 Result<bool> Exchange::vet() {
+  peer_ = {peer_text_.data(), client_.facts().peer_address.write(peer_text_.data())};
+  client_address_ = peer_;
   if (head_->asterisk) {
     status_ = 200;
     end_.keep_alive = head_->keep_alive;
@@ -196,7 +200,6 @@ Result<> Exchange::find_route() {
 Result<bool> Exchange::route() {
   const ClientFacts& facts = client_.facts();
   client_ip_ = facts.peer_address;
-  client_address_ = facts.peer;
   if (facts.trusted) {
     client_ip_ =
         proxy::client_address(facts.peer_address, *head_, context_.settings->trusted_proxies);
@@ -380,7 +383,10 @@ Task<> Exchange::connect() {
   const UpstreamKey key{machine_->load.get(), machine_->load_generation, port};
   const Duration max_age = is_idempotent(head_->method) ? Duration(limits::kPoolIdle)
                                                         : Duration(limits::kPoolIdleNonIdempotent);
-  if (auto pooled = context_.pool.take(key, context_.loop.now(), max_age)) {
+  // Where one pooled connection was stale the others may be as well: a second attempt opens its own.
+  UpstreamConnectionPtr pooled;
+  if (attempts_ == 1) pooled = context_.pool.take(key, context_.loop.now(), max_age);
+  if (pooled) {
     context_.metrics.pool_hits.add();
     upstream_.emplace(std::move(pooled), context_.scratch);
     co_return {};
@@ -414,7 +420,7 @@ Task<> Exchange::open_connection(const Endpoint& endpoint, std::uint16_t port) {
 
 Forwarding Exchange::forwarding() {
   const ClientFacts& facts = client_.facts();
-  return {.peer_address = facts.peer,
+  return {.peer_address = peer_,
           .client_address = client_address_,
           .trusted = facts.trusted,
           .tls = facts.tls,
@@ -452,7 +458,8 @@ Task<> Exchange::relay() {
     const bool wants_request = !request_done_ && !request_stuck_ && upstream_->can_take();
     const Woke woke = co_await waiter_.wait(
         relay_deadline(), client_.interest(wants_request, !client_.can_take(), false),
-        upstream_->interest(!response_begun_ || client_.can_take(), !upstream_->can_take()));
+        upstream_->interest(!response_begun_ || client_.can_take(),
+                            !request_stuck_ && !upstream_->can_take()));
     if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
     auto in_time = check_pace(woke);
     if (!in_time) co_return in_time.error();
@@ -740,7 +747,7 @@ void Exchange::record() {
   const Field* referer = head_->find(FieldKind::Referer);
   AccessRecord line{.time = wall_,
                     .request_id = id_.view(),
-                    .client = client_address_.empty() ? facts.peer : client_address_,
+                    .client = client_address_,
                     .method = head_->method_text,
                     .host = head_->host,
                     .target = head_->target,

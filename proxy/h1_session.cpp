@@ -26,7 +26,6 @@ H1Session::H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& f
       facts_(facts),
       buffer_(context.blocks),
       out_(stream_, context.scratch.to_client_span()) {
-  facts_.peer = {peer_text_.data(), facts.peer_address.write(peer_text_.data())};
   context_.metrics.connections_accepted.add();
 }
 
@@ -37,39 +36,43 @@ H1Session::~H1Session() {
   if (facts_.source_limit != nullptr) facts_.source_limit->leave(facts_.peer_address);
 }
 
-// The only frame of a connection that is idle: thousands of them wait here.
+// The only frame of a connection that is idle, and a small one: thousands of them wait here.
 Task<> H1Session::run(std::unique_ptr<H1Session> self) {
   H1Session& session = *self;
-  WorkerContext& context = session.context_;
   if (session.facts_.tls && !co_await session.secure()) co_return {};
-  TimePoint idle_until = context.loop.now() + limits::kHeadTimeout;
   while (true) {
+    const TimePoint idle_until = session.context_.loop.now() + limits::kIdleClientTimeout;
     while (session.buffer_.empty()) {
       const ReadResult::Status got = session.fill();
       if (got == ReadResult::Status::Some) break;
       // A request that is here already is still served; waiting for another one is over.
-      if (got != ReadResult::Status::Later || context.draining) co_return {};
+      if (got != ReadResult::Status::Later || session.context_.draining) co_return {};
       const Woke woke = co_await session.waiter_.wait(idle_until, session.stream_.readable());
       if (woke == Woke::Interrupted || woke == Woke::Deadline) co_return {};
     }
-    Parsed parsed = session.begin_head();
-    if (parsed.status == ParseStatus::NeedMore) {
-      auto rest = co_await session.read_rest_of_head();
-      parsed = rest ? *rest : Parsed{ParseStatus::Invalid, rest.error().fault};
-    }
-    if (parsed.status == ParseStatus::Invalid) {
-      co_await session.refuse_head(parsed.fault);
-      co_return {};
-    }
-    auto end = co_await run_exchange(context, session, session.waiter_, session.begin_request());
-    if (!end || end->must_cut || end->tunnelled) co_return {};
-    if (!end->request_read || !end->keep_alive) {
-      co_await session.linger();
-      co_return {};
-    }
-    session.end_exchange();
-    idle_until = context.loop.now() + limits::kIdleClientTimeout;
+    if (!co_await session.serve_one()) co_return {};
   }
+}
+
+// One request whose first bytes are here. An Error: the connection is over.
+Task<> H1Session::serve_one() {
+  Parsed parsed = begin_head();
+  if (parsed.status == ParseStatus::NeedMore) {
+    auto rest = co_await read_rest_of_head();
+    parsed = rest ? *rest : Parsed{ParseStatus::Invalid, rest.error().fault};
+  }
+  if (parsed.status == ParseStatus::Invalid) {
+    co_await refuse_head(parsed.fault);
+    co_return Error(parsed.fault);
+  }
+  auto end = co_await run_exchange(context_, *this, waiter_, begin_request());
+  if (!end || end->must_cut || end->tunnelled) co_return Error(Fault::ClientLeft);
+  if (!end->request_read || !end->keep_alive) {
+    co_await linger();
+    co_return Error(Fault::ClientLeft);
+  }
+  end_exchange();
+  co_return {};
 }
 
 Task<> H1Session::secure() {
@@ -101,8 +104,8 @@ ReadResult::Status H1Session::fill() {
 
 Parsed H1Session::begin_head() {
   head_ = context_.heads.take();
-  head_->reset();
-  return parse_request_head(buffer_.view(), *head_);
+  head_->head.reset();
+  return parse_request_head(buffer_.view(), head_->head);
 }
 
 // The head did not come in one piece: headers_read_timeout for the rest of it.
@@ -115,7 +118,7 @@ Task<Parsed> H1Session::read_rest_of_head() {
     }
     const ReadResult::Status got = fill();
     if (got == ReadResult::Status::Some) {
-      const Parsed parsed = parse_request_head(buffer_.view(), *head_);
+      const Parsed parsed = parse_request_head(buffer_.view(), head_->head);
       if (parsed.status != ParseStatus::NeedMore) co_return parsed;
       continue;
     }
@@ -141,11 +144,11 @@ Duration H1Session::head_timeout() const {
 }
 
 const RequestHead& H1Session::begin_request() {
-  facts_.version = head_->http_minor == 0 ? HttpVersion::Http10 : HttpVersion::Http11;
-  taken_ = head_->head_bytes;
+  facts_.version = head_->head.http_minor == 0 ? HttpVersion::Http10 : HttpVersion::Http11;
+  taken_ = head_->head.head_bytes;
   replayable_ = true;
-  reader_.begin(head_->body);
-  return *head_;
+  head_->body.begin(head_->head.body);
+  return head_->head;
 }
 
 // A head that can't be trusted: one answer, one log line, and the connection ends.
@@ -158,10 +161,11 @@ Task<> H1Session::refuse_head(Fault fault) {
   flush();
   context_.metrics.faults[static_cast<std::size_t>(fault)].add();
   const std::uint16_t status = describe(fault).status;
+  std::array<char, 46> client;
   context_.metrics.responses[static_cast<std::size_t>(status - 100)].add();
   context_.access_log.push({.time = now,
                             .request_id = id.view(),
-                            .client = facts_.peer,
+                            .client = {client.data(), facts_.peer_address.write(client.data())},
                             .bytes_out = page.size(),
                             .status = status,
                             .fault = fault,
@@ -210,22 +214,22 @@ void H1Session::end_exchange() {
 BodyPiece H1Session::next_body() {
   using enum BodyPiece::State;
   while (true) {
-    if (reader_.is_done()) return {End};
+    if (head_->body.is_done()) return {End};
     if (taken_ < buffer_.size()) {
       std::size_t consumed = 0;
-      const BodyPiece piece = reader_.take(buffer_.view().substr(taken_), consumed);
+      const BodyPiece piece = head_->body.take(buffer_.view().substr(taken_), consumed);
       taken_ += consumed;
       if (piece.state != Later) return piece;
       continue;
     }
     if (!stream_.may_read()) return {Later};
-    const bool is_chunked = reader_.framing().kind == BodyKind::Chunked;
+    const bool is_chunked = head_->body.framing().kind == BodyKind::Chunked;
     std::span<char> into = context_.scratch.in_span();
     if (is_chunked) {
       into = body_space();
     } else {
       into = into.first(
-          static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), reader_.left())));
+          static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), head_->body.left())));
     }
     const ReadResult got = stream_.read(into);
     if (got.status == ReadResult::Status::Later) return {Later};
@@ -236,7 +240,7 @@ BodyPiece H1Session::next_body() {
     }
     replayable_ = false;
     std::size_t consumed = 0;
-    return reader_.take({into.data(), got.bytes}, consumed);
+    return head_->body.take({into.data(), got.bytes}, consumed);
   }
 }
 
@@ -244,22 +248,26 @@ BodyPiece H1Session::next_body() {
 // be sent again.
 std::span<char> H1Session::body_space() {
   if (buffer_.full()) {
-    if (head_->head_bytes == buffer_.size()) {
+    if (head_->head.head_bytes == buffer_.size()) {
       buffer_.grow(buffer_.size() + limits::kReadBufferBytes);
-      head_->reset();
-      parse_request_head(buffer_.view(), *head_);
+      head_->head.reset();
+      parse_request_head(buffer_.view(), head_->head);
     } else {
-      buffer_.drop_back(buffer_.size() - head_->head_bytes);
-      taken_ = head_->head_bytes;
+      buffer_.drop_back(buffer_.size() - head_->head.head_bytes);
+      taken_ = head_->head.head_bytes;
       replayable_ = false;
     }
   }
   return buffer_.space();
 }
 
+std::span<const Field> H1Session::request_trailers() const {
+  return head_->body.trailers();
+}
+
 void H1Session::rewind_body() {
-  taken_ = head_->head_bytes;
-  reader_.begin(head_->body);
+  taken_ = head_->head.head_bytes;
+  head_->body.begin(head_->head.body);
 }
 
 bool H1Session::send_head(const ResponseHead& head, const ResponseRules& rules) {
@@ -321,12 +329,13 @@ void H1Session::park() {
 }
 
 const RequestHead& H1Session::unpark() {
-  if (head_) return *head_;
+  if (head_) return head_->head;
   buffer_.expand();
   head_ = context_.heads.take();
-  head_->reset();
-  parse_request_head(buffer_.view(), *head_);  // it was complete before, so it is now
-  return *head_;
+  head_->head.reset();
+  parse_request_head(buffer_.view(), head_->head);  // it was complete before, so it is now
+  head_->body.begin(head_->head.body);
+  return head_->head;
 }
 
 std::string_view H1Session::take_buffered() {

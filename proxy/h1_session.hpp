@@ -20,11 +20,11 @@ class Certificate;
 namespace rooster::proxy {
 
 struct WorkerContext;
+struct RequestInHand;
 
 /// One client connection. Everything on its worker's thread.
 class H1Session final : public ClientSide {
  public:
-  /// `facts.peer` may point anywhere; the session keeps its own copy.
   H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& facts);
   ~H1Session() override;
 
@@ -32,7 +32,7 @@ class H1Session final : public ClientSide {
   static Task<> run(std::unique_ptr<H1Session> self);
 
   BodyPiece next_body() override;
-  std::span<const Field> request_trailers() const override { return reader_.trailers(); }
+  std::span<const Field> request_trailers() const override;
   bool body_is_replayable() const override { return replayable_; }
   void rewind_body() override;
 
@@ -55,6 +55,7 @@ class H1Session final : public ClientSide {
 
  private:
   Task<> secure();
+  Task<> serve_one();
   ReadResult::Status fill();
   Parsed begin_head();
   Task<Parsed> read_rest_of_head();
@@ -69,12 +70,11 @@ class H1Session final : public ClientSide {
   Stream stream_;
   Waiter waiter_;
   ClientFacts facts_;
-  std::array<char, 46> peer_text_{};
   std::shared_ptr<const tls::Certificate> certificate_;
   ReadBuffer buffer_;
-  std::unique_ptr<RequestHead> head_;
+  std::unique_ptr<RequestInHand>
+      head_;  // only while a request is in hand, and it does not wait long
   OutBuffer out_;
-  BodyReader reader_;
   std::size_t taken_ = 0;  // of the buffer: the head and the body's bytes that came with it
   BodyKind response_framing_ = BodyKind::None;
   bool replayable_ = true;

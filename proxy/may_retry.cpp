@@ -8,6 +8,7 @@ bool may_retry(const Error& error, Method method, BodyState body, ResponseState 
                Attempts attempts) {
   if (attempts.made >= (attempts.forced ? 1 : limits::kMaxAttempts)) return false;
   if (response != ResponseState::Nothing || body == BodyState::Gone) return false;
+  if (error.origin() == Origin::Client) return false;  // it left, or its request is broken
   return error.reached == Reached::No || is_idempotent(method);
 }
 

@@ -23,7 +23,8 @@ struct Attempts {
 };
 
 /// May the request be sent to another machine? Never after a byte of the response; with `reached ==
-/// No` always, else only idempotent methods; at most kMaxAttempts, one for a forced machine.
+/// No` always, else only idempotent methods; at most kMaxAttempts, one for a forced machine. Never
+/// for what the client itself caused.
 bool may_retry(const Error& error, Method method, BodyState body, ResponseState response,
                Attempts attempts);
 

@@ -38,7 +38,6 @@ class SourceLimit;
 
 /// What is known of the client's connection, for the whole of its life.
 struct ClientFacts {
-  std::string_view peer;  ///< address as text
   IpAddress peer_address;
   bool trusted = false;  ///< in trusted_proxies
   bool tls = false;

@@ -9,14 +9,14 @@ namespace {
 constexpr std::size_t kKeptHeads = 256;
 }
 
-std::unique_ptr<RequestHead> HeadPool::take() {
-  if (heads_.empty()) return std::make_unique<RequestHead>();
+std::unique_ptr<RequestInHand> HeadPool::take() {
+  if (heads_.empty()) return std::make_unique<RequestInHand>();
   auto head = std::move(heads_.back());
   heads_.pop_back();
   return head;
 }
 
-void HeadPool::give(std::unique_ptr<RequestHead> head) {
+void HeadPool::give(std::unique_ptr<RequestInHand> head) {
   if (head && heads_.size() < kKeptHeads) heads_.push_back(std::move(head));
 }
 

@@ -9,6 +9,7 @@
 #include "machines/wake_gate.hpp"
 #include "proxy/access_log.hpp"
 #include "proxy/client_address.hpp"
+#include "proxy/h1_body.hpp"
 #include "proxy/request_id.hpp"
 #include "proxy/response_head.hpp"
 #include "proxy/router.hpp"
@@ -57,14 +58,20 @@ struct Scratch {
   std::span<char> to_upstream_span() { return {to_upstream.get(), kOutBytes}; }
 };
 
-/// Request heads are large and needed only while a request is in hand: lent like blocks.
+/// What a connection needs only while a request is in hand.
+struct RequestInHand {
+  RequestHead head;
+  BodyReader body;
+};
+
+/// Requests in hand are large: lent like blocks.
 class HeadPool {
  public:
-  std::unique_ptr<RequestHead> take();
-  void give(std::unique_ptr<RequestHead> head);
+  std::unique_ptr<RequestInHand> take();
+  void give(std::unique_ptr<RequestInHand> head);
 
  private:
-  std::vector<std::unique_ptr<RequestHead>> heads_;
+  std::vector<std::unique_ptr<RequestInHand>> heads_;
 };
 
 struct WorkerContext {
