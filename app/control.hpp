@@ -38,6 +38,8 @@ class Control {
     std::vector<std::unique_ptr<Worker>>& workers;
     std::string region;
     keeper::Welcome welcome;
+    /// One of this node's own listeners?
+    std::function<bool(const Endpoint&)> is_own_listener;
     /// The user of an app whose file names none.
     std::function<std::optional<std::uint32_t>(const std::string&)> uid_for;
     /// What a machine wrote.

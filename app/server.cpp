@@ -38,6 +38,7 @@
 #include <variant>
 
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 namespace rooster::app {
 
@@ -77,6 +78,7 @@ class Server {
   Result<> bind();
   Result<> bind_one(const std::string& kind, const config::ListenAddress& address,
                     std::uint16_t external_port);
+  bool is_own_listener(const Endpoint& to) const;
   Result<> start_workers();
   Result<> start_admin();
   void start_control();
@@ -207,6 +209,20 @@ Result<> Server::bind_one(const std::string& kind, const config::ListenAddress& 
   return {};
 }
 
+// What can be bound to is an address of this host.
+bool Server::is_own_listener(const Endpoint& to) const {
+  return std::ranges::any_of(bound_, [&to](const Bound& bound) {
+    if (bound.options.local_port != to.port) return false;
+    const auto host = IpAddress::parse(bound.address.host);
+    const bool is_any = !host || *host == IpAddress() || *host == IpAddress::v4(0);
+    if (!is_any) return *host == to.address;
+    sockaddr_storage address{};
+    const socklen_t size = Endpoint{to.address, 0}.to(address);
+    const Descriptor probe(::socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    return probe && ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
+  });
+}
+
 // ---- workers
 
 std::shared_ptr<const proxy::EdgeSettings> Server::edge_settings(
@@ -280,6 +296,7 @@ void Server::start_control() {
       .workers = workers_,
       .region = config_->node.reloadable.region,
       .welcome = welcome_,
+      .is_own_listener = [this](const Endpoint& to) { return is_own_listener(to); },
       .uid_for = [this](const std::string& app) { return users_->uid_for(app); },
       .output = [this](admin::LogLine origin,
                        std::string bytes) { keep_output(std::move(origin), std::move(bytes)); },

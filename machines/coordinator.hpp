@@ -114,6 +114,8 @@ struct CoordinatorOptions {
   std::function<std::int64_t()> boot_ms = boot_milliseconds;
   /// A free TCP port on this host, for a machine whose own is taken; 0: none.
   std::function<std::uint16_t()> free_port{};
+  /// One of this node's own listeners: an address app there would send requests round in a circle.
+  std::function<bool(const Endpoint&)> is_own_listener{};
 };
 
 struct CoordinatorCounters {
@@ -219,9 +221,11 @@ class Coordinator {
   // coordinator_config.cpp
   void lay_out(App& app, TimePoint now, Output& out);
   void lay_out_pool(App& app, Pool& pool, TimePoint now, Output& out);
-  void lay_out_addresses(App& app, Pool& pool, std::set<MachineId>& kept, Output& out);
+  void lay_out_addresses(App& app, Pool& pool, std::set<MachineId>& kept, TimePoint now,
+                         Output& out);
   std::set<MachineId> take_addresses(App& app, Pool& pool, const std::vector<IpAddress>& addresses,
-                                     Output& out);
+                                     TimePoint now, Output& out);
+  bool is_circle(const App& app, const Pool& pool, const IpAddress& address) const;
   void retire(const Place& place, TimePoint now, Output& out);
   Machine& add_machine(App& app, Pool& pool, MachineId id, const std::string& region,
                        std::uint32_t index);

@@ -112,7 +112,7 @@ void Coordinator::lay_out_pool(App& app, Pool& pool, TimePoint now, Output& out)
       }
     }
   } else if (!pool.is_gone && driver == config::DriverKind::Address) {
-    lay_out_addresses(app, pool, kept, out);
+    lay_out_addresses(app, pool, kept, now, out);
   }
   std::vector<Place> surplus;
   for (const auto& machine : pool.machines) {
@@ -136,9 +136,10 @@ void Coordinator::lay_out_pool(App& app, Pool& pool, TimePoint now, Output& out)
 
 // A literal address is a machine at once; a name becomes some when it is first wanted. Machines
 // already there stay until the resolver says otherwise.
-void Coordinator::lay_out_addresses(App& app, Pool& pool, std::set<MachineId>& kept, Output& out) {
+void Coordinator::lay_out_addresses(App& app, Pool& pool, std::set<MachineId>& kept, TimePoint now,
+                                    Output& out) {
   if (const auto literal = IpAddress::parse(app.config->rooster.address)) {
-    kept = take_addresses(app, pool, {*literal}, out);
+    kept = take_addresses(app, pool, {*literal}, now, out);
     return;
   }
   for (const auto& machine : pool.machines) {
@@ -148,10 +149,11 @@ void Coordinator::lay_out_addresses(App& app, Pool& pool, std::set<MachineId>& k
 
 std::set<MachineId> Coordinator::take_addresses(App& app, Pool& pool,
                                                 const std::vector<IpAddress>& addresses,
-                                                Output& out) {
+                                                TimePoint now, Output& out) {
   std::set<MachineId> kept;
   std::uint32_t index = 0;
   for (const IpAddress& address : addresses) {
+    if (is_circle(app, pool, address)) continue;
     MachineId id =
         make_machine_id(app.config->name, pool.group, app.home_region, address.to_string());
     kept.insert(id);
@@ -167,9 +169,25 @@ std::set<MachineId> Coordinator::take_addresses(App& app, Pool& pool,
          "machine is at " + address.to_string(), out);
   }
   pool.is_resolving = false;
+  if (kept.empty()) {
+    fail_wake(app, pool, Fault::NoHealthyMachine,
+              app.config->rooster.address + ":" +
+                  std::to_string(services_of(*app.config, pool.group).front()->internal_port) +
+                  " is a listener of this node: requests would go round in a circle; change "
+                  "[rooster] address or internal_port",
+              now, out);
+    return kept;
+  }
   pool.fault = Fault::None;
   pool.retry_at = {};
   return kept;
+}
+
+bool Coordinator::is_circle(const App& app, const Pool& pool, const IpAddress& address) const {
+  if (!options_.is_own_listener) return false;
+  return std::ranges::any_of(services_of(*app.config, pool.group), [&](const auto* service) {
+    return options_.is_own_listener({address, service->internal_port});
+  });
 }
 
 void Coordinator::resolved(AppId id, const std::vector<IpAddress>& addresses, TimePoint now,
@@ -187,7 +205,7 @@ void Coordinator::resolved(AppId id, const std::vector<IpAddress>& addresses, Ti
       }
       continue;
     }
-    const std::set<MachineId> kept = take_addresses(app, *pool, addresses, out);
+    const std::set<MachineId> kept = take_addresses(app, *pool, addresses, now, out);
     std::vector<Place> surplus;
     for (const auto& machine : pool->machines) {
       if (!kept.contains(machine->id)) surplus.push_back({&app, pool.get(), machine.get()});

@@ -314,6 +314,18 @@ def test_an_app_that_listens_on_another_address_is_told_so(make_node):
     assert "127.0.0.9" in node.command("explain", "app").stdout
 
 
+def test_an_address_of_our_own_is_refused_instead_of_going_round(make_node):
+    node = make_node()
+    node.app("circle", address="localhost", port=node.https)
+    node.app("plain", address="127.0.0.1", port=node.http)
+    node.start()
+    for name in ("circle", "plain"):
+        answer = node.request(f"{name}.app.dev", "/", timeout=10)
+        assert (answer.status, answer.fault) == (503, "no_healthy_machine"), answer
+        assert "a listener of this node" in node.command("explain", name).stdout
+    assert node.metric("rooster_faults_total", fault="no_healthy_machine") == 2
+
+
 # Successors
 
 def test_a_successor_adopts_the_machines_of_a_killed_server(make_node):

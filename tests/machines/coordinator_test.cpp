@@ -542,5 +542,23 @@ TEST_F(CoordinatorTest, ShutdownStopsAllAndStartsNothing) {
   EXPECT_EQ(coordinator_->awake(), 0U);
 }
 
+TEST_F(CoordinatorTest, AnAddressThatIsAListenerOfOursIsNeverUsed) {
+  make({.is_own_listener = [](const Endpoint& to) { return to.port == 443; }});
+  config::AppConfig config = make_config();
+  config.processes[0].command.clear();
+  config.rooster.driver = config::DriverKind::Address;
+  config.rooster.address = "127.0.0.1";
+  config.services[0].internal_port = 443;
+  configure(config);
+  EXPECT_TRUE(view().machines.empty());
+  EXPECT_EQ(wake_state().fault, Fault::NoHealthyMachine);
+  EXPECT_NE(wake_state().detail.find("127.0.0.1:443 is a listener of this node"),
+            std::string::npos);
+  config.services[0].internal_port = 8443;
+  configure(config);
+  EXPECT_EQ(view().machines.size(), 1u);
+  EXPECT_EQ(wake_state().fault, Fault::None);
+}
+
 }  // namespace
 }  // namespace rooster::machines
