@@ -82,7 +82,7 @@ def measure_held(node_module, args):
 
 def main():
     args = parse_arguments()
-    os.environ.setdefault("ROOSTER_BINARY", str(args.build / "rooster"))
+    os.environ.setdefault("ROOSTER_BINARY", str(args.build.resolve() / "rooster"))
     sys.path.insert(0, str(ROOT / "tests" / "integration"))
     import node as node_module  # reads the environment
 
