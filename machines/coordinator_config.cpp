@@ -140,6 +140,7 @@ void Coordinator::lay_out_addresses(App& app, Pool& pool, std::set<MachineId>& k
                                     Output& out) {
   if (const auto literal = IpAddress::parse(app.config->rooster.address)) {
     kept = take_addresses(app, pool, {*literal}, now, out);
+    if (kept.empty()) pool.retry_at = kNever;  // it stays one of ours until the config changes
     return;
   }
   for (const auto& machine : pool.machines) {
