@@ -342,6 +342,7 @@ void Waiter::Awaiter::await_suspend(std::coroutine_handle<> frame) {
   waiter_.frame_ = frame;
   if (waiter_.notified_) {  // after the others' turn, even if it can go on at once
     waiter_.interests_ = {};
+    waiter_.deadline_ = kNever;
     waiter_.woke_ = Woke::Notified;
     waiter_.loop_.schedule(waiter_);
     return;

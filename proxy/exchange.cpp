@@ -383,7 +383,8 @@ Task<> Exchange::connect() {
   const UpstreamKey key{machine_->load.get(), machine_->load_generation, port};
   const Duration max_age = is_idempotent(head_->method) ? Duration(limits::kPoolIdle)
                                                         : Duration(limits::kPoolIdleNonIdempotent);
-  // Where one pooled connection was stale the others may be as well: a second attempt opens its own.
+  // Where one pooled connection was stale the others may be as well: a second attempt opens its
+  // own.
   UpstreamConnectionPtr pooled;
   if (attempts_ == 1) pooled = context_.pool.take(key, context_.loop.now(), max_age);
   if (pooled) {

@@ -17,6 +17,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include <sys/socket.h>
+
 namespace rooster::proxy {
 
 H1Session::H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& facts)
@@ -66,6 +68,7 @@ Task<> H1Session::serve_one() {
     co_return Error(parsed.fault);
   }
   auto end = co_await run_exchange(context_, *this, waiter_, begin_request());
+  if (end && end->must_cut) cut();
   if (!end || end->must_cut || end->tunnelled) co_return Error(Fault::ClientLeft);
   if (!end->request_read || !end->keep_alive) {
     co_await linger();
@@ -195,6 +198,14 @@ Task<> H1Session::linger() {
     if (woke == Woke::Deadline || woke == Woke::Interrupted) co_return {};
   }
   co_return {};
+}
+
+// The end of the connection must not look like the end of the response: TLS says so by the missing
+// close_notify, a framed body by what is missing, and here only a reset can.
+void H1Session::cut() {
+  if (response_framing_ != BodyKind::UntilClose || stream_.ssl() != nullptr) return;
+  const struct ::linger now{1, 0};
+  ::setsockopt(stream_.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
 void H1Session::end_exchange() {

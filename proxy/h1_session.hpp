@@ -63,6 +63,7 @@ class H1Session final : public ClientSide {
   const RequestHead& begin_request();
   Task<> refuse_head(Fault fault);
   Task<> linger();
+  void cut();
   void end_exchange();
   std::span<char> body_space();
 

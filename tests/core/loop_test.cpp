@@ -152,12 +152,44 @@ TEST(Waiter, ANotificationIsKeptForTheNextWait) {
   waiter.notify();
   std::vector<Woke> woke;
   group.spawn(wait_once(waiter, kNever, {}, woke));
+  EXPECT_TRUE(run_until(loop, [&] { return !woke.empty(); }));
   EXPECT_EQ(woke, std::vector{Woke::Notified});
   group.spawn(wait_once(waiter, kNever, {}, woke));
   EXPECT_EQ(woke.size(), 1u);
   waiter.notify();
   EXPECT_EQ(woke.size(), 1u) << "never inside the call";
   EXPECT_TRUE(run_until(loop, [&] { return woke.size() == 2; }));
+}
+
+Task<> go_on(Waiter& waiter, Interest interest, const bool& enough, int& turns) {
+  while (!enough && ++turns < 1000) {
+    waiter.notify();
+    co_await waiter.wait(kNever, interest);
+  }
+  co_return {};
+}
+
+Task<> say_once(Waiter& waiter, Interest interest, bool& said) {
+  co_await waiter.wait(kNever, interest);
+  said = true;
+  co_return {};
+}
+
+TEST(Waiter, WhoNotifiesItselfLetsTheOthersIn) {
+  Loop loop;
+  TaskGroup group(loop);
+  Pair busy(loop);
+  Pair other(loop);
+  Waiter busy_waiter(group);
+  Waiter other_waiter(group);
+  bool said = false;
+  int turns = 0;
+  group.spawn(say_once(other_waiter, {&*other.ours, Pollable::kReadable}, said));
+  EXPECT_EQ(write(other.theirs.get(), "x", 1), 1);
+  group.spawn(go_on(busy_waiter, {&*busy.ours, Pollable::kWritable}, said, turns));
+  EXPECT_TRUE(run_until(loop, [&] { return group.size() == 0; }));
+  EXPECT_TRUE(said);
+  EXPECT_LT(turns, 10);
 }
 
 TEST(Waiter, AnInterruptionEndsThisWaitAndTheNext) {

@@ -7,6 +7,8 @@ namespace {
 
 const Error kNothingSent{Fault::UpstreamRefused, Reached::No};
 const Error kMaybeSent{Fault::UpstreamReset, Reached::Maybe};
+const Error kClientLeft{Fault::ClientLeft, Reached::Maybe};
+const Error kHeadTooLarge{Fault::HeadTooLarge, Reached::No};
 
 TEST(MayRetry, FollowsTheTable) {
   using enum BodyState;
@@ -37,6 +39,8 @@ TEST(MayRetry, FollowsTheTable) {
       {kMaybeSent, Method::Patch, Unread, Nothing, {1, false}, false},
       {kMaybeSent, Method::Other, Unread, Nothing, {1, false}, false},
       {kMaybeSent, Method::Get, Unread, Begun, {1, false}, false},
+      {kClientLeft, Method::Get, Unread, Nothing, {1, false}, false},
+      {kHeadTooLarge, Method::Get, Unread, Nothing, {1, false}, false},
   };
   for (const Row& row : table) {
     EXPECT_EQ(may_retry(row.error, row.method, row.body, row.response, row.attempts), row.expected)
