@@ -16,6 +16,7 @@
 #include "proxy/h1_upstream.hpp"
 #include "proxy/may_retry.hpp"
 #include "proxy/pick_machine.hpp"
+#include "proxy/relay.hpp"
 #include "proxy/tunnel.hpp"
 #include "proxy/worker_context.hpp"
 
@@ -34,8 +35,8 @@ namespace rooster::proxy {
 
 namespace {
 
-constexpr int kPiecesPerTurn = 16;  // a bulk transfer lets others in after 1 MiB
-constexpr int kPicksPerTurn = 8;    // lost races for a lease before the gate decides
+constexpr int kMostPiecesLeft = 16;  // of a body nobody wants, before the connection is given up
+constexpr int kPicksPerTurn = 8;     // lost races for a lease before the gate decides
 
 class Exchange {
  public:
@@ -68,14 +69,8 @@ class Exchange {
   void refuse(const Error& error);
   void record();
 
-  bool pump_request();
-  Result<bool> pump_head();
-  Result<bool> pump_response();
-  Result<> check_pace(Woke woke);
-  TimePoint relay_deadline() const;
   Forwarding forwarding();
   bool try_read_rest();
-  bool waits_for_client() const;
   machines::Arriving arriving() const;
   std::string server_timing() const;
   Fault wait_fault() const;
@@ -106,26 +101,11 @@ class Exchange {
   std::string_view client_address_;
   IpAddress client_ip_;
   TimePoint retry_at_{};
-  TimePoint sent_at_{};
-  TimePoint head_at_{};
-  TimePoint last_progress_{};
-  TimePoint pace_began_{};
-  std::uint64_t pace_bytes_ = 0;
-  std::uint64_t bytes_in_ = 0;
-  std::uint64_t bytes_out_ = 0;
+  RelayFacts facts_;
   Duration waited_{};
   bool did_wait_ = false;
   bool holds_slot_ = false;  // one of the machine's upstream connections is ours
-  bool request_done_ = false;
-  bool request_stuck_ = false;  // the app takes no more of the body
-  bool response_begun_ = false;
-  bool response_done_ = false;
-  bool response_reusable_ = false;
-  bool is_upgrade_ = false;
-  bool more_to_do_ = false;
-  int interims_ = 0;
   int attempts_ = 0;
-  std::uint16_t status_ = 0;
   Fault fault_ = Fault::None;
   ExchangeEnd end_;
 };
@@ -142,7 +122,7 @@ Task<ExchangeEnd> Exchange::run() {
         ++attempts_;
         got = co_await connect();
         if (got) got = co_await relay();
-        if (got && is_upgrade_) got = co_await tunnel();
+        if (got && facts_.is_upgrade) got = co_await tunnel();
       }
       if (got) break;
       const bool had_lease = static_cast<bool>(lease_);
@@ -150,7 +130,7 @@ Task<ExchangeEnd> Exchange::run() {
       const ResponseState response =
           upstream_ && upstream_->has_received() ? ResponseState::Begun : ResponseState::Nothing;
       const bool again =
-          had_lease && !response_begun_ && !waiter_.is_interrupted() &&
+          had_lease && !facts_.response_begun && !waiter_.is_interrupted() &&
           may_retry(got.error(), head_->method, body, response,
                     {.made = attempts_, .forced = !steering().force_instance.empty()});
       release();
@@ -161,13 +141,12 @@ Task<ExchangeEnd> Exchange::run() {
       counters_->retries.add();
       context_.metrics.retries.add();
       client_.rewind_body();
-      request_done_ = request_stuck_ = false;
-      bytes_in_ = 0;
+      facts_ = {};
     }
   }
   if (!end_.must_cut && client_.flush() && !client_.can_take()) co_await drain_client();
   record();
-  end_.request_read = request_done_ || try_read_rest();
+  end_.request_read = facts_.request_done || try_read_rest();
   co_return end_;
 }
 
@@ -177,7 +156,7 @@ Result<bool> Exchange::vet() {
   peer_ = {peer_text_.data(), client_.facts().peer_address.write(peer_text_.data())};
   client_address_ = peer_;
   if (head_->asterisk) {
-    status_ = 200;
+    facts_.status = 200;
     end_.keep_alive = head_->keep_alive;
     client_.send_own(write_options_response(id_.view(), !head_->keep_alive));
     return true;
@@ -210,7 +189,7 @@ Result<bool> Exchange::route() {
   counters_ = &context_.metrics.apps.of(route_.app, seconds());
   if (head_->has_host && !client_.covers(head_->host_name)) return fail(Fault::Misdirected);
   if (route_.port->force_https && !is_https(*head_, forwarding())) {
-    status_ = 301;
+    facts_.status = 301;
     end_.keep_alive = head_->keep_alive;
     std::string target{head_->path};
     if (head_->has_query) target.append("?").append(head_->query);
@@ -432,167 +411,19 @@ Forwarding Exchange::forwarding() {
 }
 
 Task<> Exchange::relay() {
-  interims_ = 0;
-  last_progress_ = pace_began_ = sent_at_ = context_.loop.now();
-  pace_bytes_ = 0;
-  if (!upstream_->send_head(*head_, forwarding()))
-    co_return Error(Fault::HeadTooLarge, Reached::No);
-  while (true) {
-    more_to_do_ = false;
-    if (!pump_request()) co_return Error(fault_);
-    if (!response_begun_) {
-      auto begun = pump_head();
-      if (!begun) co_return begun.error();
-      if (is_upgrade_) co_return {};
-    }
-    if (response_begun_) {
-      auto done = pump_response();
-      if (!done) co_return done.error();
-      if (*done) {
-        release();
-        co_return {};
-      }
-    }
-    if (!client_.flush() || client_.is_gone(false)) co_return Error(Fault::ClientLeft);
-    upstream_->park();
-    if (more_to_do_) waiter_.notify();
-    const bool wants_request = !request_done_ && !request_stuck_ && upstream_->can_take();
-    const Woke woke = co_await waiter_.wait(
-        relay_deadline(), client_.interest(wants_request, !client_.can_take(), false),
-        upstream_->interest(!response_begun_ || client_.can_take(),
-                            !request_stuck_ && !upstream_->can_take()));
-    if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
-    auto in_time = check_pace(woke);
-    if (!in_time) co_return in_time.error();
-  }
-}
-
-// Client to app, as far as both go. False: the request is broken (`fault_`).
-bool Exchange::pump_request() {
-  using enum BodyPiece::State;
-  int pieces = 0;
-  while (!request_done_ && !request_stuck_ && upstream_->can_take()) {
-    if (++pieces > kPiecesPerTurn) {
-      more_to_do_ = true;
-      break;
-    }
-    const BodyPiece piece = client_.next_body();
-    if (piece.state == Failed) {
-      fault_ = piece.fault;
-      return false;
-    }
-    bytes_in_ += piece.bytes.size();
-    pace_bytes_ += piece.bytes.size();
-    if (piece.state != Later) last_progress_ = context_.loop.now();
-    bool taken = upstream_->offer_body(piece.bytes);
-    if (piece.state == End) {
-      taken = taken && upstream_->finish_body(client_.request_trailers());
-      request_done_ = true;
-    }
-    if (!taken) request_stuck_ = true;
-    if (piece.state == Later) break;
-  }
-  // An app that takes no more may have answered already: its response is read first.
-  if (!upstream_->flush()) request_stuck_ = true;
-  return true;
-}
-
-// Towards the response's head; interim ones are passed on. True: it is here and was encoded for the
-// client.
-Result<bool> Exchange::pump_head() {
-  ResponseHead& response = context_.scratch.response;
-  const Asked asked{.method = head_->method, .upgrade = head_->upgrade};
-  while (true) {
-    const Parsed parsed = upstream_->next_head(asked, response);
-    if (parsed.status == ParseStatus::NeedMore) return false;
-    if (parsed.status == ParseStatus::Invalid) {
-      const bool sent = upstream_->has_sent();
-      return fail(Error(parsed.fault, sent ? Reached::Maybe : Reached::No));
-    }
-    last_progress_ = context_.loop.now();
-    if (!response.is_interim()) break;
-    if (++interims_ > limits::kMaxInterimResponses) return fail(Fault::UpstreamBadResponse);
-    if (!client_.send_interim(response)) return fail(Fault::ClientLeft);
-  }
-  head_at_ = context_.loop.now();
-  status_ = response.status;
-  const config::HttpOptions& options = route_.port->http_options;
-  const std::string timing = did_wait_ ? server_timing() : std::string();
-  const ResponseRules rules{.client_minor = head_->http_minor,
-                            .keep_alive = head_->keep_alive && !context_.draining,
-                            .method = head_->method,
-                            .pristine = options.pristine,
-                            .headers = options.response_headers,
-                            .request_id = id_.view(),
-                            .date = context_.http_date(),
-                            .server_timing = timing};
-  if (!client_.send_head(response, rules)) return fail(Fault::UpstreamBadResponse);
-  is_upgrade_ = response.is_upgrade();
-  response_begun_ = true;
-  response_reusable_ = response.reusable;
-  upstream_->begin_body(is_upgrade_ ? Framing{BodyKind::UntilClose, 0} : response.body,
-                        response.head_bytes);
-  return true;
-}
-
-// App to client, as far as both go. True: the response is over.
-Result<bool> Exchange::pump_response() {
-  using enum BodyPiece::State;
-  int pieces = 0;
-  while (client_.can_take()) {
-    if (++pieces > kPiecesPerTurn) {
-      more_to_do_ = true;
-      return false;
-    }
-    const BodyPiece piece = upstream_->next_body();
-    if (piece.state == Later) return false;
-    last_progress_ = context_.loop.now();
-    bytes_out_ += piece.bytes.size();
-    pace_bytes_ += piece.bytes.size();
-    bool taken = client_.offer_body(piece.bytes);
-    if (piece.state == Failed) return fail(piece.fault);
-    if (piece.state == End) {
-      taken = taken && client_.finish_body(head_->te_trailers ? upstream_->response_trailers()
-                                                              : std::span<const Field>());
-      response_done_ = taken;
-    }
-    if (!taken) return fail(Fault::ClientLeft);
-    if (response_done_) return true;
-  }
-  return false;
-}
-
-// It is the client that keeps the exchange from going on.
-bool Exchange::waits_for_client() const {
-  if (!client_.can_take()) return true;
-  return !response_begun_ && !request_done_ && !request_stuck_ && upstream_->can_take() &&
-         !head_->expect_continue;
-}
-
-TimePoint Exchange::relay_deadline() const {
-  if (waits_for_client()) return pace_began_ + limits::kBodyRateWindow;
-  const auto& idle = route_.port->http_options.idle_timeout;
-  if (idle) return last_progress_ + *idle;
-  return response_begun_ ? kNever : last_progress_ + limits::kFirstByteTimeout;
-}
-
-// A client must move 240 B/s over each window while it is waited for; the app must answer in time.
-Result<> Exchange::check_pace(Woke woke) {
-  const TimePoint now = context_.loop.now();
-  if (!waits_for_client()) {
-    pace_began_ = now;
-    pace_bytes_ = 0;
-    if (woke != Woke::Deadline) return {};
-    return fail(Error(Fault::UpstreamTimeout));
-  }
-  if (now - pace_began_ < limits::kBodyRateWindow) return {};
-  constexpr auto kLeast =
-      limits::kMinBodyBytesPerSecond *
-      static_cast<std::size_t>(limits::kBodyRateWindow / std::chrono::seconds(1));
-  if (pace_bytes_ < kLeast) return fail(Fault::BodyTimeout);
-  pace_began_ = now;
-  pace_bytes_ = 0;
-  return {};
+  const std::string wake_timing = did_wait_ ? server_timing() : std::string();
+  Relay relay({.context = context_,
+               .client = client_,
+               .upstream = *upstream_,
+               .waiter = waiter_,
+               .head = *head_,
+               .options = route_.port->http_options,
+               .request_id = id_.view(),
+               .wake_timing = wake_timing},
+              facts_);
+  auto done = co_await relay.run(forwarding());
+  if (done && !facts_.is_upgrade) release();
+  co_return done;
 }
 
 Task<> Exchange::tunnel() {
@@ -611,11 +442,11 @@ Task<> Exchange::tunnel() {
   head_ = &client_.unpark();
   counters_ = &context_.metrics.apps.of(route_.app, seconds());
   if (over) {
-    bytes_in_ = over->bytes_in;
-    bytes_out_ = over->bytes_out;
+    facts_.bytes_in = over->bytes_in;
+    facts_.bytes_out = over->bytes_out;
     fault_ = over->fault;
   }
-  request_done_ = true;
+  facts_.request_done = true;
   end_.tunnelled = true;
   release();
   co_return {};
@@ -625,10 +456,10 @@ Task<> Exchange::tunnel() {
 
 void Exchange::release() {
   if (upstream_) {
-    const bool reusable = response_done_ && request_done_ && response_reusable_ &&
+    const bool reusable = facts_.response_done && facts_.request_done && facts_.response_reusable &&
                           upstream_->is_clean() && lease_ && !lease_.load().read().closed &&
                           route_.service->concurrency.hard_limit != 1;
-    if (response_begun_ && lease_) lease_.load().response_seen();
+    if (facts_.response_begun && lease_) lease_.load().response_seen();
     if (reusable) context_.pool.give_back(upstream_->release(), context_.loop.now());
     upstream_.reset();
   }
@@ -637,7 +468,7 @@ void Exchange::release() {
     if (std::exchange(holds_slot_, false)) lease_.load().close_connection();
     lease_.drop();
   }
-  if (response_done_) end_.keep_alive = client_.keeps_alive();
+  if (facts_.response_done) end_.keep_alive = client_.keeps_alive();
 }
 
 // The one exit of every error. Once a response has begun, the only truthful answer is to cut it
@@ -645,13 +476,13 @@ void Exchange::release() {
 void Exchange::refuse(const Error& error) {
   fault_ = error.fault;
   const FaultText text = describe(error.fault);
-  if (response_begun_ || text.status == 0 || error.fault == Fault::ClientLeft) {
-    if (!response_begun_) status_ = text.status;
+  if (facts_.response_begun || text.status == 0 || error.fault == Fault::ClientLeft) {
+    if (!facts_.response_begun) facts_.status = text.status;
     client_.flush();  // what came is the client's, its end is missing
     end_.must_cut = true;
     return;
   }
-  status_ = text.status;
+  facts_.status = text.status;
   const auto* accept = head_->find(FieldKind::Accept);
   const bool body_read = try_read_rest();
   end_.keep_alive =
@@ -669,17 +500,17 @@ void Exchange::refuse(const Error& error) {
                      .retry_after = retry_after,
                      .close = !end_.keep_alive,
                      .head_only = head_->method == Method::Head});
-  bytes_out_ = page.size();
+  facts_.bytes_out = page.size();
   client_.send_own(page);
 }
 
 // Takes the rest of a request's body that is here already: the connection then needs no closing.
 bool Exchange::try_read_rest() {
-  if (request_done_) return true;
-  for (int piece = 0; piece < kPiecesPerTurn; ++piece) {
+  if (facts_.request_done) return true;
+  for (int piece = 0; piece < kMostPiecesLeft; ++piece) {
     const BodyPiece got = client_.next_body();
     if (got.state == BodyPiece::State::End) {
-      request_done_ = true;
+      facts_.request_done = true;
       return true;
     }
     if (got.state != BodyPiece::State::More) return false;
@@ -720,7 +551,6 @@ std::string Exchange::server_timing() const {
                         ms(wake.queued - started_), ms(wake.started - wake.queued),
                         ms(wake.ready - wake.started));
   }
-  text += fmt::format(", first-byte;dur={:.1f}", ms(context_.loop.now() - sent_at_));
   return text;
 }
 
@@ -728,19 +558,19 @@ void Exchange::record() {
   const TimePoint now = context_.loop.now();
   WorkerMetrics& metrics = context_.metrics;
   const Duration took = now - started_;
-  if (status_ >= 100 && status_ < 600) {
-    metrics.responses[static_cast<std::size_t>(status_ - 100)].add();
-    metrics.response_time[static_cast<std::size_t>(status_ / 100 - 1)].add(
+  if (facts_.status >= 100 && facts_.status < 600) {
+    metrics.responses[static_cast<std::size_t>(facts_.status - 100)].add();
+    metrics.response_time[static_cast<std::size_t>(facts_.status / 100 - 1)].add(
         std::chrono::duration_cast<std::chrono::microseconds>(took));
   }
   if (fault_ != Fault::None) metrics.faults[static_cast<std::size_t>(fault_)].add();
-  metrics.bytes_in.add(bytes_in_);
-  metrics.bytes_out.add(bytes_out_);
+  metrics.bytes_in.add(facts_.bytes_in);
+  metrics.bytes_out.add(facts_.bytes_out);
   if (counters_ != nullptr) {
-    if (status_ >= 100) counters_->responses[status_slot(status_)].add();
+    if (facts_.status >= 100) counters_->responses[status_slot(facts_.status)].add();
     counters_->response_us.add(static_cast<std::uint64_t>(took / std::chrono::microseconds(1)));
-    counters_->bytes_in.add(bytes_in_);
-    counters_->bytes_out.add(bytes_out_);
+    counters_->bytes_in.add(facts_.bytes_in);
+    counters_->bytes_out.add(facts_.bytes_out);
     if (fault_ != Fault::None) counters_->refusals.add();
   }
   const ClientFacts& facts = client_.facts();
@@ -754,11 +584,11 @@ void Exchange::record() {
                     .target = head_->target,
                     .user_agent = agent != nullptr ? agent->value : std::string_view(),
                     .referer = referer != nullptr ? referer->value : std::string_view(),
-                    .bytes_in = bytes_in_,
-                    .bytes_out = bytes_out_,
+                    .bytes_in = facts_.bytes_in,
+                    .bytes_out = facts_.bytes_out,
                     .total_us = since_start(now),
                     .queue_us = static_cast<std::uint32_t>(waited_ / std::chrono::microseconds(1)),
-                    .status = status_,
+                    .status = facts_.status,
                     .fault = fault_,
                     .tls = facts.tls_version,
                     .version = facts.version,
@@ -769,15 +599,15 @@ void Exchange::record() {
     line.machine = machine_->id.value;
     line.region = machine_->region;
   }
-  if (head_at_ > sent_at_) {
-    line.upstream_us =
-        static_cast<std::uint32_t>((head_at_ - sent_at_) / std::chrono::microseconds(1));
+  if (facts_.head_at > facts_.sent_at) {
+    line.upstream_us = static_cast<std::uint32_t>((facts_.head_at - facts_.sent_at) /
+                                                  std::chrono::microseconds(1));
   }
   if (did_wait_ && machine_ != nullptr && machine_->timeline) {
     line.wake = {.queue_us = since_start(machine_->timeline->queued),
                  .start_us = since_start(machine_->timeline->started),
                  .ready_us = since_start(machine_->timeline->ready),
-                 .first_byte_us = since_start(sent_at_)};
+                 .first_byte_us = since_start(facts_.sent_at)};
   }
   context_.access_log.push(line);
 }

@@ -1,0 +1,194 @@
+// The flow: pump_request() and pump_response() move what can move without waiting; then one wait
+// for whichever of the two sides can go on, with the deadline of whoever keeps the exchange
+// waiting.
+#include "proxy/relay.hpp"
+
+#include "proxy/worker_context.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+
+namespace rooster::proxy {
+
+namespace {
+
+constexpr int kPiecesPerTurn = 16;  // a bulk transfer lets others in after 1 MiB
+
+}  // namespace
+
+Relay::Relay(const RelaySetup& setup, RelayFacts& facts)
+    : context_(setup.context),
+      client_(setup.client),
+      upstream_(setup.upstream),
+      waiter_(setup.waiter),
+      head_(setup.head),
+      options_(setup.options),
+      request_id_(setup.request_id),
+      wake_timing_(setup.wake_timing),
+      facts_(facts) {}
+
+Task<> Relay::run(const Forwarding& forwarding) {
+  last_progress_ = pace_began_ = facts_.sent_at = context_.loop.now();
+  if (!upstream_.send_head(head_, forwarding)) co_return Error(Fault::HeadTooLarge, Reached::No);
+  while (true) {
+    more_to_do_ = false;
+    auto sent = pump_request();
+    if (!sent) co_return sent.error();
+    if (!facts_.response_begun) {
+      auto begun = pump_head();
+      if (!begun) co_return begun.error();
+      if (facts_.is_upgrade) co_return {};
+    }
+    if (facts_.response_begun) {
+      auto done = pump_response();
+      if (!done) co_return done.error();
+      if (*done) co_return {};
+    }
+    if (!client_.flush() || client_.is_gone(false)) co_return Error(Fault::ClientLeft);
+    upstream_.park();
+    if (more_to_do_) waiter_.notify();
+    const bool wants_request = !facts_.request_done && !request_stuck_ && upstream_.can_take();
+    const Woke woke = co_await waiter_.wait(
+        relay_deadline(), client_.interest(wants_request, !client_.can_take(), false),
+        upstream_.interest(!facts_.response_begun || client_.can_take(),
+                           !request_stuck_ && !upstream_.can_take()));
+    if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
+    auto in_time = check_pace(woke);
+    if (!in_time) co_return in_time.error();
+  }
+}
+
+// Client to app, as far as both go. An Error: the request is broken.
+Result<> Relay::pump_request() {
+  using enum BodyPiece::State;
+  int pieces = 0;
+  while (!facts_.request_done && !request_stuck_ && upstream_.can_take()) {
+    if (++pieces > kPiecesPerTurn) {
+      more_to_do_ = true;
+      break;
+    }
+    const BodyPiece piece = client_.next_body();
+    if (piece.state == Failed) return fail(piece.fault);
+    facts_.bytes_in += piece.bytes.size();
+    pace_bytes_ += piece.bytes.size();
+    if (piece.state != Later) last_progress_ = context_.loop.now();
+    bool taken = upstream_.offer_body(piece.bytes);
+    if (piece.state == End) {
+      taken = taken && upstream_.finish_body(client_.request_trailers());
+      facts_.request_done = true;
+    }
+    if (!taken) request_stuck_ = true;
+    if (piece.state == Later) break;
+  }
+  // An app that takes no more may have answered already: its response is read first.
+  if (!upstream_.flush()) request_stuck_ = true;
+  return {};
+}
+
+// Towards the response's head; interim ones are passed on. True: it is here and was encoded for the
+// client.
+Result<bool> Relay::pump_head() {
+  ResponseHead& response = context_.scratch.response;
+  const Asked asked{.method = head_.method, .upgrade = head_.upgrade};
+  while (true) {
+    const Parsed parsed = upstream_.next_head(asked, response);
+    if (parsed.status == ParseStatus::NeedMore) return false;
+    if (parsed.status == ParseStatus::Invalid) {
+      const bool sent = upstream_.has_sent();
+      return fail(Error(parsed.fault, sent ? Reached::Maybe : Reached::No));
+    }
+    last_progress_ = context_.loop.now();
+    if (!response.is_interim()) break;
+    if (++interims_ > limits::kMaxInterimResponses) return fail(Fault::UpstreamBadResponse);
+    if (!client_.send_interim(response)) return fail(Fault::ClientLeft);
+  }
+  facts_.head_at = context_.loop.now();
+  facts_.status = response.status;
+  const std::string timing = server_timing();
+  const ResponseRules rules{.client_minor = head_.http_minor,
+                            .keep_alive = head_.keep_alive && !context_.draining,
+                            .method = head_.method,
+                            .pristine = options_.pristine,
+                            .headers = options_.response_headers,
+                            .request_id = request_id_,
+                            .date = context_.http_date(),
+                            .server_timing = timing};
+  if (!client_.send_head(response, rules)) return fail(Fault::UpstreamBadResponse);
+  facts_.is_upgrade = response.is_upgrade();
+  facts_.response_begun = true;
+  facts_.response_reusable = response.reusable;
+  upstream_.begin_body(facts_.is_upgrade ? Framing{BodyKind::UntilClose, 0} : response.body,
+                       response.head_bytes);
+  return true;
+}
+
+// App to client, as far as both go. True: the response is over.
+Result<bool> Relay::pump_response() {
+  using enum BodyPiece::State;
+  int pieces = 0;
+  while (client_.can_take()) {
+    if (++pieces > kPiecesPerTurn) {
+      more_to_do_ = true;
+      return false;
+    }
+    const BodyPiece piece = upstream_.next_body();
+    if (piece.state == Later) return false;
+    last_progress_ = context_.loop.now();
+    facts_.bytes_out += piece.bytes.size();
+    pace_bytes_ += piece.bytes.size();
+    bool taken = client_.offer_body(piece.bytes);
+    if (piece.state == Failed) return fail(piece.fault);
+    if (piece.state == End) {
+      taken = taken && client_.finish_body(head_.te_trailers ? upstream_.response_trailers()
+                                                             : std::span<const Field>());
+      facts_.response_done = taken;
+    }
+    if (!taken) return fail(Fault::ClientLeft);
+    if (facts_.response_done) return true;
+  }
+  return false;
+}
+
+// It is the client that keeps the exchange from going on.
+bool Relay::waits_for_client() const {
+  if (!client_.can_take()) return true;
+  return !facts_.response_begun && !facts_.request_done && !request_stuck_ &&
+         upstream_.can_take() && !head_.expect_continue;
+}
+
+TimePoint Relay::relay_deadline() const {
+  if (waits_for_client()) return pace_began_ + limits::kBodyRateWindow;
+  const auto& idle = options_.idle_timeout;
+  if (idle) return last_progress_ + *idle;
+  return facts_.response_begun ? kNever : last_progress_ + limits::kFirstByteTimeout;
+}
+
+// A client must move 240 B/s over each window while it is waited for; the app must answer in time.
+Result<> Relay::check_pace(Woke woke) {
+  const TimePoint now = context_.loop.now();
+  if (!waits_for_client()) {
+    pace_began_ = now;
+    pace_bytes_ = 0;
+    if (woke != Woke::Deadline) return {};
+    return fail(Error(Fault::UpstreamTimeout));
+  }
+  if (now - pace_began_ < limits::kBodyRateWindow) return {};
+  constexpr auto kLeast =
+      limits::kMinBodyBytesPerSecond *
+      static_cast<std::size_t>(limits::kBodyRateWindow / std::chrono::seconds(1));
+  if (pace_bytes_ < kLeast) return fail(Fault::BodyTimeout);
+  pace_began_ = now;
+  pace_bytes_ = 0;
+  return {};
+}
+
+// A wake's timeline, with the time to the first byte of the answer as its end.
+std::string Relay::server_timing() const {
+  if (wake_timing_.empty()) return {};
+  const std::chrono::duration<double, std::milli> took = context_.loop.now() - facts_.sent_at;
+  return fmt::format("{}, first-byte;dur={:.1f}", wake_timing_, took.count());
+}
+
+}  // namespace rooster::proxy

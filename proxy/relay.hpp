@@ -1,0 +1,78 @@
+// Relay: step 5 of an exchange. The request goes to the app, the response to the client, both
+// bodies at once.
+#pragma once
+
+#include "config/app_config.hpp"
+#include "core/loop.hpp"
+#include "core/task.hpp"
+#include "proxy/sides.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace rooster::proxy {
+
+struct WorkerContext;
+
+struct RelaySetup {
+  WorkerContext& context;
+  ClientSide& client;
+  UpstreamSide& upstream;
+  Waiter& waiter;
+  const RequestHead& head;
+  const config::HttpOptions& options;  ///< of the port the request came to
+  std::string_view request_id;
+  std::string_view
+      wake_timing;  ///< Server-Timing of the wake this request waited for; "": it did not
+};
+
+/// How far one attempt has come; the exchange decides by it what an error means.
+struct RelayFacts {
+  TimePoint sent_at{};  ///< when the head was given to the app's side
+  TimePoint head_at{};  ///< when the response's head was complete
+  std::uint64_t bytes_in = 0;
+  std::uint64_t bytes_out = 0;
+  std::uint16_t status = 0;
+  bool request_done = false;    ///< the request's body was read to its end
+  bool response_begun = false;  ///< a final head was encoded for the client
+  bool response_done = false;
+  bool response_reusable = false;
+  bool is_upgrade = false;  ///< the app said 101: from now on it is a tunnel
+};
+
+class Relay {
+ public:
+  Relay(const RelaySetup& setup, RelayFacts& facts);
+
+  /// Ends with the whole response, or after a 101. Errors: what broke; the facts say how far it had
+  /// come.
+  Task<> run(const Forwarding& forwarding);
+
+ private:
+  Result<> pump_request();
+  Result<bool> pump_head();
+  Result<bool> pump_response();
+  Result<> check_pace(Woke woke);
+  TimePoint relay_deadline() const;
+  bool waits_for_client() const;
+  std::string server_timing() const;
+
+  WorkerContext& context_;
+  ClientSide& client_;
+  UpstreamSide& upstream_;
+  Waiter& waiter_;
+  const RequestHead& head_;
+  const config::HttpOptions& options_;
+  const std::string_view request_id_;
+  const std::string_view wake_timing_;
+  RelayFacts& facts_;
+  TimePoint last_progress_{};
+  TimePoint pace_began_{};
+  std::uint64_t pace_bytes_ = 0;
+  int interims_ = 0;
+  bool request_stuck_ = false;  // the app takes no more of the body
+  bool more_to_do_ = false;
+};
+
+}  // namespace rooster::proxy
