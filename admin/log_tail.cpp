@@ -55,6 +55,11 @@ std::string format_fly_line(const LogLine& line) {
 }
 
 void LogTail::add(LogLine line) {
+  if (on_line_) on_line_(line);
+  add_old(std::move(line));
+}
+
+void LogTail::add_old(LogLine line) {
   line.sequence = next_sequence_++;
   if (line.message.size() > kMaxLineBytes) line.message.resize(kMaxLineBytes);
   AppLines& app = apps_[line.app];

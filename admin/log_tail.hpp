@@ -6,10 +6,12 @@
 
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace rooster::admin {
@@ -26,8 +28,13 @@ class LogTail {
 
   explicit LogTail(std::size_t max_bytes = kMaxBytes) : max_bytes_(max_bytes) {}
 
+  /// Is shown every line that comes, in its order.
+  void set_on_line(std::function<void(const LogLine&)> on_line) { on_line_ = std::move(on_line); }
   /// Adds one line and gives it its sequence.
   void add(LogLine line);
+  /// Lines of an earlier run: as add(), but nobody is shown them.
+  void add_old(LogLine line);
+  bool has(const std::string& app) const { return apps_.contains(app); }
 
   /// What a machine wrote: cut into lines; an unfinished one waits for its end, up to
   /// kMaxLineBytes.
@@ -48,6 +55,7 @@ class LogTail {
   static void find_in(const AppLines& app, const LogQuery& query, std::vector<LogLine>& found);
 
   const std::size_t max_bytes_;
+  std::function<void(const LogLine&)> on_line_;
   std::size_t bytes_ = 0;
   std::uint64_t next_sequence_ = 1;
   std::map<std::string, AppLines> apps_;

@@ -8,12 +8,15 @@ namespace rooster::app {
 
 namespace {
 
+constexpr std::size_t kReadBackLines = 200;  // of an app that has said nothing in this run
 constexpr auto kPatience = std::chrono::seconds(10);
 constexpr auto kReloadPatience = std::chrono::minutes(5);  // 100 000 files on a slow disk
 
 }  // namespace
 
-AdminNode::AdminNode(Parts parts) : parts_(std::move(parts)) {}
+AdminNode::AdminNode(Parts parts) : parts_(std::move(parts)) {
+  tail_.set_on_line([this](const admin::LogLine& line) { parts_.output_files.add(line); });
+}
 
 Task<admin::NodeStatus> AdminNode::status(Waiter& waiter) {
   co_return co_await ask<admin::NodeStatus>(
@@ -63,6 +66,12 @@ Task<admin::ConfigReport> AdminNode::check(Waiter&, bool strict) {
 }
 
 std::vector<admin::LogLine> AdminNode::logs(const admin::LogQuery& query) {
+  const bool is_known = query.app.empty() || tail_.has(query.app) || !config_->find(query.app);
+  if (!is_known && read_back_.insert(query.app).second) {
+    for (admin::LogLine& line : parts_.output_files.last_lines(query.app, kReadBackLines)) {
+      tail_.add_old(std::move(line));
+    }
+  }
   return tail_.find(query);
 }
 

@@ -4,11 +4,13 @@
 
 #include "admin/log_tail.hpp"
 #include "admin/node.hpp"
+#include "admin/output_files.hpp"
 #include "app/ask.hpp"
 #include "core/metrics.hpp"
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,7 @@ class AdminNode final : public admin::Node {
     Loop& control_loop;
     Control& control;
     Metrics& metrics;
+    admin::OutputFiles& output_files;
     std::function<void(Answer<admin::ConfigReport>)> reload;  ///< on control's thread
   };
   explicit AdminNode(Parts parts);
@@ -46,6 +49,7 @@ class AdminNode final : public admin::Node {
  private:
   Parts parts_;
   admin::LogTail tail_;
+  std::set<std::string> read_back_;  // apps whose files were looked into
   std::shared_ptr<const config::ConfigSet> config_;
   std::vector<std::string> names_;  // by AppId
 };

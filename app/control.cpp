@@ -157,6 +157,7 @@ machines::DriverEvents Control::driver_events() {
     });
   };
   events.exited = [this, &to](const MachineId& id, machines::ExitStatus status, std::string last) {
+    if (auto origin = origin_of(id)) parts_.output_ended(std::move(*origin));
     with_output(
         [&](TimePoint now, Output& out) { to.exited(id, status, std::move(last), now, out); });
   };
@@ -170,20 +171,21 @@ machines::DriverEvents Control::driver_events() {
     with_output([&](TimePoint now, Output& out) { to.resolved(app, addresses, now, out); });
   };
   events.uid_for = parts_.uid_for;
-  events.output = [this](const MachineId& id, std::string_view bytes) { take_output(id, bytes); };
+  events.output = [this](const MachineId& id, std::string_view bytes) {
+    if (auto origin = origin_of(id)) parts_.output(std::move(*origin), std::string(bytes));
+  };
   return events;
 }
 
-void Control::take_output(const MachineId& machine, std::string_view bytes) {
+std::optional<admin::LogLine> Control::origin_of(const MachineId& machine) const {
   const auto app = coordinator_.app_of(machine);
   const machines::Machine* known = coordinator_.find(machine);
-  if (!app || known == nullptr) return;
-  parts_.output({.at = std::chrono::system_clock::now(),
-                 .app = names_[app->value],
-                 .provider = "app",
-                 .machine = machine.value,
-                 .region = known->region},
-                std::string(bytes));
+  if (!app || known == nullptr) return std::nullopt;
+  return admin::LogLine{.at = std::chrono::system_clock::now(),
+                        .app = names_[app->value],
+                        .provider = "app",
+                        .machine = machine.value,
+                        .region = known->region};
 }
 
 // A predecessor's machines go on under this server where the configuration still has them; others

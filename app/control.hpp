@@ -44,6 +44,8 @@ class Control {
     std::function<std::optional<std::uint32_t>(const std::string&)> uid_for;
     /// What a machine wrote.
     std::function<void(admin::LogLine, std::string)> output;
+    /// It has ended: what it wrote last is a line.
+    std::function<void(admin::LogLine)> output_ended;
     /// Lines for `rooster logs`; any thread may be behind it.
     std::function<void(admin::LogLine)> log_line;
     /// An app got this id.
@@ -87,7 +89,7 @@ class Control {
   void publish(std::vector<machines::AppViewPtr> facts);
   void tell(const machines::MachineLine& line);
   machines::DriverEvents driver_events();
-  void take_output(const MachineId& machine, std::string_view bytes);
+  std::optional<admin::LogLine> origin_of(const MachineId& machine) const;
   void go_away(const machines::GoAway& command);
   void set_timer();
   void watch_epochs();

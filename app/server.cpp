@@ -4,6 +4,7 @@
 #include "app/server.hpp"
 
 #include "admin/api.hpp"
+#include "admin/output_files.hpp"
 #include "app/admin_node.hpp"
 #include "app/app_users.hpp"
 #include "app/certificates.hpp"
@@ -98,6 +99,7 @@ class Server {
   Metrics metrics_;
   std::vector<std::unique_ptr<proxy::AccessRing>> rings_;
   std::unique_ptr<proxy::LogWriter> access_log_;
+  std::unique_ptr<admin::OutputFiles> output_files_;
   std::unique_ptr<LogThread> log_thread_;
   Loop loop_;  // control's: the main thread
   keeper::Client keeper_;
@@ -159,8 +161,10 @@ Result<> Server::start() {
   }
   access_log_ = std::make_unique<proxy::LogWriter>(config_->node.reloadable.access_log,
                                                    config_->node.reloadable.region, rings);
+  output_files_ = std::make_unique<admin::OutputFiles>(config_->node.fixed.data + "/logs");
   log_thread_ = std::make_unique<LogThread>(std::vector<LogThread::Drain>{
-      [this] { return log_.drain(); }, [this] { return access_log_->drain(Clock::now()); }});
+      [this] { return log_.drain(); }, [this] { return access_log_->drain(Clock::now()); },
+      [this] { return output_files_->drain(); }});
   if (auto started = start_workers(); !started) return started;
   background_.start();
   start_control();
@@ -300,6 +304,11 @@ void Server::start_control() {
       .uid_for = [this](const std::string& app) { return users_->uid_for(app); },
       .output = [this](admin::LogLine origin,
                        std::string bytes) { keep_output(std::move(origin), std::move(bytes)); },
+      .output_ended =
+          [this](admin::LogLine origin) {
+            background_.loop().post(
+                [this, origin = std::move(origin)] { node_->tail().end_output(origin); });
+          },
       .log_line =
           [this](admin::LogLine line) {
             background_.loop().post(
@@ -341,6 +350,7 @@ void Server::start_control() {
                        .control_loop = loop_,
                        .control = *control_,
                        .metrics = metrics_,
+                       .output_files = *output_files_,
                        .reload = [this](Answer<admin::ConfigReport> answer) {
                          reload_->request(std::move(answer));
                        }});
@@ -374,6 +384,7 @@ void Server::start_control() {
 void Server::keep_output(admin::LogLine origin, std::string bytes) {
   constexpr std::size_t kMostInFlight = 4 * 1024 * 1024;
   const std::size_t size = bytes.size();
+  metrics_.control().output_dropped.add(output_files_->take_dropped());
   if (output_in_flight_.fetch_add(size) + size > kMostInFlight) {
     output_in_flight_.fetch_sub(size);
     metrics_.control().output_dropped.add(size);

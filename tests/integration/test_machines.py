@@ -393,6 +393,36 @@ def node_listens(node):
         return False
 
 
+# Output
+
+def test_output_is_kept_in_a_file_that_logs_fall_back_to(make_node):
+    node = make_node()
+    server = f"{node.folder}/fakes/wake_app --port=$PORT --log={node.work}/app.log --exit-after=1"
+    app = script_app(node, "app", f"echo hello from the script\n{server}\nprintf 'no end of line'\n")
+    node.start()
+    assert app.request("/").status == 200
+    file = node.folder / "data" / "logs" / "app.log"
+    eventually(lambda: file.exists() and "no end of line\n" in file.read_text())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    shown = node.command("logs", "-a", "app", "--no-tail").stdout
+    assert "hello from the script" in shown and "no end of line" in shown
+    node.stop()
+    node.start()
+    shown = node.command("logs", "-a", "app", "--no-tail").stdout
+    assert "hello from the script" in shown and "no end of line" in shown, shown
+    assert shown.count("hello from the script") == 1
+
+
+def test_an_app_is_not_held_up_when_its_output_can_not_be_kept(make_node):
+    node = make_node()
+    (node.folder / "data" / "logs").write_text("in the way")
+    app = script_app(node, "app", "head -c 20000000 /dev/zero | tr '\\0' x\n"
+                     f"exec {node.folder}/fakes/wake_app --port=$PORT --log={node.work}/app.log\n")
+    node.start()
+    assert app.request("/", timeout=20).status == 200
+    assert app.request("/again").status == 200
+
+
 # Without root
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the whole run is without root already")
