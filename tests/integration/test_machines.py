@@ -393,6 +393,97 @@ def node_listens(node):
         return False
 
 
+# Changes while machines run
+
+def reload(node):
+    done = node.reload()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_changed_command_replaces_an_idle_machine_and_routes_leave_it(make_node):
+    node = make_node()
+    app = node.wake_app()
+    node.start()
+    assert app.request("/1").status == 200
+    app.file.write_text(app.file.read_text() + 'hostnames = ["other.example"]\n')
+    reload(node)
+    assert node.request("app.app.dev", "/2").status == 200
+    assert app.log.count("start") == 1 and app.log.count("signal") == 0
+    app.file.write_text(app.file.read_text().replace("wake_app --port", "wake_app --close --port"))
+    reload(node)
+    eventually(lambda: app.log.count("exit") == 1, 10, "the stale machine is stopped once idle")
+    assert app.request("/3").status == 200
+    assert app.log.count("start") == 2
+
+
+@pytest.mark.skipif(not can_freeze(), reason="no writable cgroup2: this host can't freeze machines")
+def test_a_machine_suspended_under_an_old_command_is_started_anew(make_node):
+    node = make_node()
+    app = node.wake_app(service='auto_stop_machines = "suspend"', rooster='idle_timeout = "1s"')
+    node.start()
+    assert app.request("/1").status == 200
+    eventually(lambda: state(node, app) == "suspended")
+    pid = int(app.log.lines("start")[0][0])
+    app.file.write_text(app.file.read_text().replace("wake_app --port", "wake_app --close --port"))
+    reload(node)
+    assert app.request("/2").status == 200
+    assert app.log.count("start") == 2
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+@pytest.mark.skipif(not can_freeze(), reason="no writable cgroup2: this host can't freeze machines")
+def test_a_removed_app_takes_its_suspended_machine_along(make_node):
+    node = make_node()
+    app = node.wake_app(service='auto_stop_machines = "suspend"', rooster='idle_timeout = "1s"')
+    node.wake_app("stays")
+    node.start()
+    assert app.request("/1").status == 200
+    eventually(lambda: state(node, app) == "suspended")
+    pid = int(app.log.lines("start")[0][0])
+    app.file.unlink()
+    reload(node)
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"), 5)
+    assert app.request("/2").status == 404
+
+
+def test_a_minimum_of_one_of_two_machines_holds(make_node):
+    node = make_node()
+    app = port_app(node, options="--answer-ms=300", service="min_machines_running = 1",
+                   rooster='machines = { gru = 2 }\nidle_timeout = "1s"',
+                   more='[http_service.concurrency]\ntype = "requests"\nsoft_limit = 1\n')
+    node.start()
+    eventually(lambda: app.log.count("listen") == 1)
+    second = [one["id"] for one in machines(node, app) if one["state"] == "stopped"][0]
+    node.command("machine", "start", second)
+    eventually(lambda: app.log.count("listen") == 2)
+    eventually(lambda: app.log.count("exit") == 1, 10, "the one above the minimum stops")
+    time.sleep(2)
+    assert app.log.count("exit") == 1
+    assert sorted(one["state"] for one in machines(node, app)) == ["started", "stopped"]
+
+
+def test_an_app_of_the_minimum_that_crashes_is_started_again(make_node):
+    node = make_node()
+    app = node.wake_app(service="min_machines_running = 1")
+    node.start()
+    eventually(lambda: app.log.count("listen") == 1)
+    os.kill(int(app.log.lines("start")[0][0]), signal.SIGKILL)
+    eventually(lambda: app.log.count("listen") == 2, 10)
+    assert app.request("/").status == 200
+
+
+def test_stop_takes_a_signal_and_a_timeout(make_node):
+    node = make_node()
+    app = node.wake_app(options="--ignore-signals", top='kill_timeout = "60s"')
+    node.start()
+    assert app.request("/").status == 200
+    machine = machines(node, app)[0]["id"]
+    assert node.command("machine", "stop", machine, "--signal", "SIGNONE", check=False).returncode == 1
+    node.command("machine", "stop", machine, "--signal", "SIGTERM", "--timeout", "1")
+    eventually(lambda: state(node, app) == "stopped", 8)
+    assert app.log.lines("signal") == [["15"]]
+
+
 # Output
 
 def test_output_is_kept_in_a_file_that_logs_fall_back_to(make_node):
