@@ -99,16 +99,25 @@ void Worker::adopt_one(const machines::AppViewPtr& fact) {
   // A control block of this worker's own around the shared view: exchanges that pin it then never
   // touch a counter that another worker touches too.
   const auto holder = std::make_shared<machines::AppViewPtr>(fact);
-  current = machines::AppViewPtr(holder, fact.get());
+  const machines::AppViewPtr before =
+      std::exchange(current, machines::AppViewPtr(holder, fact.get()));
   if (fact->removed) {
     router_.remove(fact->id);
   } else if (routes_changed) {
     router_.adopt(fact->id, fact->config);
   }
-  for (const machines::MachineView& machine : fact->machines) {
-    if (!machine.awake) pool_.drop(*machine.load);
-  }
+  if (before) drop_idle(*before, *fact);
   gate_.adopt(current, loop_.now());
+}
+
+// Connections to machines that no longer run. Only those that did are looked for: a drop walks the
+// whole pool, and a reload brings 100 000 sleeping apps.
+void Worker::drop_idle(const machines::AppView& before, const machines::AppView& now) {
+  for (const machines::MachineView& machine : before.machines) {
+    if (!machine.awake) continue;
+    const auto same = std::ranges::find(now.machines, machine.load, &machines::MachineView::load);
+    if (same == now.machines.end() || !same->awake) pool_.drop(*machine.load);
+  }
 }
 
 template <class Which>
@@ -158,7 +167,10 @@ void Worker::drain(std::function<void()> drained) {
     // A WebSocket has no end of its own: it is told at once, and can go on elsewhere.
     leave_tunnels(Fault::Draining,
                   [](const proxy::Tunnel& tunnel) { return tunnel.is_websocket(); });
-    sessions_.when_empty([drained = std::move(drained)] { drained(); });
+    // The listeners accept what is queued before they end: only then are all sessions known.
+    listening_.when_empty([this, drained = std::move(drained)]() mutable {
+      sessions_.when_empty([drained = std::move(drained)] { drained(); });
+    });
   });
 }
 

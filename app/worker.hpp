@@ -78,6 +78,7 @@ class Worker {
 
  private:
   void adopt_one(const machines::AppViewPtr& fact);
+  void drop_idle(const machines::AppView& before, const machines::AppView& now);
   template <class Which>
   void leave_tunnels(Fault why, Which which);
   Task<> sweep_pool();

@@ -474,6 +474,7 @@ void Exchange::release() {
 // The one exit of every error. Once a response has begun, the only truthful answer is to cut it
 // short.
 void Exchange::refuse(const Error& error) {
+  node_.leave();  // a grant that was not used is the next one's
   fault_ = error.fault;
   const FaultText text = describe(error.fault);
   if (facts_.response_begun || text.status == 0 || error.fault == Fault::ClientLeft) {

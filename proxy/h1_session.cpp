@@ -21,9 +21,21 @@
 
 namespace rooster::proxy {
 
+namespace {
+
+// Pipelined requests that need no app never suspend: after so many the others have their turn.
+constexpr unsigned kRequestsPerTurn = 16;
+
+// In a drain only what is here already is served, so it is looked for at once.
+std::uint8_t assumed_ready(const WorkerContext& context) {
+  return context.draining ? Pollable::kReadable | Pollable::kWritable : Pollable::kWritable;
+}
+
+}  // namespace
+
 H1Session::H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& facts)
     : context_(context),
-      stream_(context.loop, std::move(fd)),
+      stream_(context.loop, std::move(fd), assumed_ready(context)),
       waiter_(context.sessions),
       facts_(facts),
       buffer_(context.blocks),
@@ -42,14 +54,20 @@ H1Session::~H1Session() {
 Task<> H1Session::run(std::unique_ptr<H1Session> self) {
   H1Session& session = *self;
   if (session.facts_.tls && !co_await session.secure()) co_return {};
-  while (true) {
+  for (unsigned served = 0;; ++served) {
+    if (served % kRequestsPerTurn == kRequestsPerTurn - 1) {
+      session.waiter_.notify();
+      co_await session.waiter_.wait(kNever);
+    }
     const TimePoint idle_until = session.context_.loop.now() + limits::kIdleClientTimeout;
     while (session.buffer_.empty()) {
       const ReadResult::Status got = session.fill();
       if (got == ReadResult::Status::Some) break;
       // A request that is here already is still served; waiting for another one is over.
       if (got != ReadResult::Status::Later || session.context_.draining) co_return {};
+      session.link_before(session.context_.idle);
       const Woke woke = co_await session.waiter_.wait(idle_until, session.stream_.readable());
+      session.unlink();
       if (woke == Woke::Interrupted || woke == Woke::Deadline) co_return {};
     }
     if (!co_await session.serve_one()) co_return {};
@@ -116,7 +134,7 @@ Task<Parsed> H1Session::read_rest_of_head() {
   const TimePoint deadline = context_.loop.now() + head_timeout();
   while (true) {
     if (buffer_.full()) {
-      if (buffer_.capacity() > limits::kReadBufferBytes) co_return Error(Fault::HeadTooLarge);
+      if (buffer_.capacity() > limits::kMaxHeadBytes) co_return Error(Fault::HeadTooLarge);
       buffer_.grow(limits::kMaxHeadBytes + limits::kReadBufferBytes);
     }
     const ReadResult::Status got = fill();

@@ -22,14 +22,20 @@ namespace rooster::proxy {
 struct WorkerContext;
 struct RequestInHand;
 
-/// One client connection. Everything on its worker's thread.
-class H1Session final : public ClientSide {
+/// One client connection. Everything on its worker's thread. In WorkerContext::idle (a ring of
+/// H1Sessions, idle longest first) while it waits for a request.
+class H1Session final : public ClientSide, public Link {
  public:
   H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& facts);
   ~H1Session() override;
 
   /// Serves the connection to its end. `self` is this session: the coroutine owns it.
   static Task<> run(std::unique_ptr<H1Session> self);
+  /// Ends it, idle as it is: another client needs its place.
+  void shed() {
+    unlink();
+    waiter_.interrupt(Fault::IdleTimeout);
+  }
 
   BodyPiece next_body() override;
   std::span<const Field> request_trailers() const override;

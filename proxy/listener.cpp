@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 namespace rooster::proxy {
@@ -17,6 +18,27 @@ namespace {
 
 constexpr int kAcceptsPerTurn = 64;
 constexpr int kMostRest = 4096;  // as long as the backlog
+
+constexpr int kShedPerTurn = 16;
+
+// What accept4 says when it is this process or host that lacks something.
+bool is_exhausted(int reason) {
+  return reason == EMFILE || reason == ENFILE || reason == ENOBUFS || reason == ENOMEM;
+}
+
+// Accepted sockets inherit these, so that no client costs a call of its own. A client that vanished
+// is found out after 60 s of silence and 4 probes 15 s apart.
+void set_inherited_options(int fd) {
+  const int on = 1;
+  const int idle = 60;
+  const int interval = 15;
+  const int count = 4;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
 
 Descriptor open_spare() {
   return Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
@@ -50,7 +72,9 @@ Listener::Listener(WorkerContext& context, TaskGroup& group, SourceLimit& source
       pollable_(context.loop, std::move(fd), Pollable::kReadable | Pollable::kWritable),
       options_(options),
       waiter_(group),
-      spare_(open_spare()) {}
+      spare_(open_spare()) {
+  set_inherited_options(pollable_.fd());
+}
 
 void Listener::stop() {
   stopped_ = true;
@@ -74,12 +98,15 @@ Task<> Listener::accept_loop() {
       } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
         pollable_.clear(Pollable::kReadable);
         break;
-      } else if (errno == EMFILE || errno == ENFILE) {
+      } else if (is_exhausted(errno)) {
         refuse_without_descriptor();
-        co_await wait_for_place();
+        context_.pool.drop_oldest(kShedPerTurn);
+        shed_idle();
+        co_await waiter_.wait(context_.loop.now() + limits::kTick);
         break;
       }  // ECONNABORTED and the like: that client is gone, the next one counts
     }
+    if (stopped_) break;
     if (accepted == kAcceptsPerTurn) waiter_.notify();  // the sessions have their turn in between
     co_await waiter_.wait(kNever, {&pollable_, Pollable::kReadable});
   }
@@ -100,11 +127,30 @@ void Listener::accept_rest() {
   }
 }
 
-// The backlog holds the clients meanwhile. Idle upstream connections make room first.
+// At the cap. The backlog holds who comes; clients that have been idle longest make room.
 Task<> Listener::wait_for_place() {
-  context_.pool.drop_oldest(16);
-  co_await waiter_.wait(context_.loop.now() + limits::kTick);
+  pollfd backlog{pollable_.fd(), POLLIN, 0};
+  if (::poll(&backlog, 1, 0) == 0) {
+    pollable_.clear(Pollable::kReadable);  // nobody is waiting: nobody has to go
+    co_return {};
+  }
+  TimePoint until = kNever;
+  if (shed_idle()) {
+    waiter_.notify();  // they end before our next turn
+  } else {
+    until = context_.loop.now() + limits::kTick;
+  }
+  co_await waiter_.wait(until);
   co_return {};
+}
+
+// False: none is idle.
+bool Listener::shed_idle() {
+  int shed = 0;
+  for (; shed < kShedPerTurn && context_.idle.is_linked(); ++shed) {
+    static_cast<H1Session*>(context_.idle.next())->shed();
+  }
+  return shed > 0;
 }
 
 // No descriptor is left: the spare one lets a client be told by a close, instead of leaving it in
@@ -133,8 +179,6 @@ bool Listener::admit(Descriptor fd, const sockaddr_storage& from) {
     return false;
   }
   facts.source_limit = counted ? &sources_ : nullptr;
-  const int on = 1;
-  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   context_.budget.clients.fetch_add(1, std::memory_order_relaxed);
   context_.sessions.spawn(
       H1Session::run(std::make_unique<H1Session>(context_, std::move(fd), facts)));

@@ -39,13 +39,14 @@ class Listener {
   Listener(WorkerContext& context, TaskGroup& group, SourceLimit& sources, Descriptor fd,
            Options options);
 
-  /// Accepts until stop(). At the client cap it stops polling (the backlog holds) until a place is
-  /// free.
+  /// Accepts until stop(). At the client cap it stops polling (the backlog holds) and idle clients
+  /// make room, who is idle longest first.
   Task<> accept_loop();
   void stop();
 
  private:
   Task<> wait_for_place();
+  bool shed_idle();
   void accept_rest();
   bool admit(Descriptor fd, const sockaddr_storage& from);
   void refuse_without_descriptor();

@@ -82,8 +82,8 @@ Task<TunnelEnd> Tunnel::run() {
 bool Tunnel::is_over() const {
   if (broken_) return true;
   if (phase_ == Phase::Leaving) {
-    return !is_websocket_ ||
-           (told_client_ && told_app_ && from_client_.has_close() && !down_.has_pending());
+    return !is_websocket_ || (told_client_ && told_app_ &&
+                              (from_client_.has_close() || client_ended_) && !down_.has_pending());
   }
   return client_ended_ && app_ended_ && !down_.has_pending() && !up_.has_pending();
 }

@@ -171,8 +171,9 @@ bool Origin::has_connection() {
 
 // ---- Edge
 
-Edge::Edge()
-    : context{.id = WorkerId{0},
+Edge::Edge(std::size_t max_clients)
+    : budget(max_clients),
+      context{.id = WorkerId{0},
               .loop = loop,
               .sessions = sessions,
               .router = router,

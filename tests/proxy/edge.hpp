@@ -89,7 +89,7 @@ class Origin {
 
 class Edge {
  public:
-  Edge();
+  explicit Edge(std::size_t max_clients = 100);
   ~Edge();
   Edge(const Edge&) = delete;
   Edge& operator=(const Edge&) = delete;
@@ -120,7 +120,7 @@ class Edge {
       {.wake = [this](machines::WakeCommand command) { wakes.push_back(std::move(command)); },
        .slot_free = [](WorkerId, AppId) {}}};
   UpstreamPool pool{64, 32};
-  ConnectionBudget budget{100};
+  ConnectionBudget budget;
 
  private:
   Metrics metrics_{1};
