@@ -31,7 +31,14 @@ constexpr std::uint16_t kUnusedPort = 1;
 
 /// Control as app/ has it, without workers: every input's output goes to the drivers.
 class SmallControl {
+  Loop loop_;  // first: what follows stands on it
+  net::Resolver resolver_;
+  keeper::Client& keeper_;
+
  public:
+  std::unique_ptr<Coordinator> coordinator;
+  std::unique_ptr<Drivers> drivers;
+
   SmallControl(keeper::Server& server, CoordinatorOptions options,
                net::ResolverOptions names = {.servers = "127.0.0.1:" + std::to_string(kUnusedPort),
                                              .try_time = std::chrono::milliseconds(200),
@@ -94,8 +101,6 @@ class SmallControl {
   }
   bool can_freeze() const { return can_freeze_; }
 
-  std::unique_ptr<Coordinator> coordinator;
-  std::unique_ptr<Drivers> drivers;
   std::vector<std::string> lines;
   std::string output;
   int notified = 0;
@@ -146,9 +151,6 @@ class SmallControl {
     return made;
   }
 
-  Loop loop_;
-  net::Resolver resolver_;
-  keeper::Client& keeper_;
   std::unique_ptr<Watch> watch_;
   bool can_freeze_ = false;
 };
