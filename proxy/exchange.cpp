@@ -11,25 +11,20 @@
 // Steps 3 to 6 repeat only while may_retry() says so. Every error leaves by refuse(), then 7.
 #include "proxy/exchange.hpp"
 
-#include "net/dial.hpp"
+#include "proxy/connect_machine.hpp"
 #include "proxy/error_response.hpp"
 #include "proxy/h1_upstream.hpp"
 #include "proxy/may_retry.hpp"
 #include "proxy/pick_machine.hpp"
+#include "proxy/record_exchange.hpp"
 #include "proxy/relay.hpp"
 #include "proxy/tunnel.hpp"
 #include "proxy/worker_context.hpp"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
-
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 namespace rooster::proxy {
 
@@ -60,7 +55,6 @@ class Exchange {
   Task<> wait_at_gate();
   bool try_pick();
   Task<> connect();
-  Task<> open_connection(const Endpoint& endpoint, std::uint16_t port);
   Steering steering() const;
   Task<> relay();
   Task<> tunnel();
@@ -72,10 +66,8 @@ class Exchange {
   Forwarding forwarding();
   bool try_read_rest();
   machines::Arriving arriving() const;
-  std::string server_timing() const;
   Fault wait_fault() const;
   MetricSeconds seconds() const { return metric_seconds(context_.loop.now()); }
-  std::uint32_t since_start(TimePoint when) const;
 
   WorkerContext& context_;
   ClientSide& client_;
@@ -171,6 +163,7 @@ Result<> Exchange::find_route() {
   if (!found) return fail(found.error());
   route_ = *found;
   view_ = context_.view(route_.app);
+  machine_ = nullptr;  // it was the old view's
   tried_.clear();
   if (!head_->has_host) default_host_ = view_->config->name + "." + context_.settings->domain;
   return {};
@@ -358,41 +351,18 @@ bool Exchange::try_pick() {
 // ---- 4: a connection
 
 Task<> Exchange::connect() {
-  const std::uint16_t port = machine_->port_for(*route_.service, client_.facts().port);
-  const UpstreamKey key{machine_->load.get(), machine_->load_generation, port};
-  const Duration max_age = is_idempotent(head_->method) ? Duration(limits::kPoolIdle)
-                                                        : Duration(limits::kPoolIdleNonIdempotent);
-  // Where one pooled connection was stale the others may be as well: a second attempt opens its
-  // own.
-  UpstreamConnectionPtr pooled;
-  if (attempts_ == 1) pooled = context_.pool.take(key, context_.loop.now(), max_age);
-  if (pooled) {
-    context_.metrics.pool_hits.add();
+  const ConnectWish wish{.port = machine_->port_for(*route_.service, client_.facts().port),
+                         .is_idempotent = is_idempotent(head_->method),
+                         // Where one pooled connection was stale the others may be as well.
+                         .may_be_pooled = attempts_ == 1};
+  if (auto pooled = take_pooled(context_, *machine_, wish)) {
     upstream_.emplace(std::move(pooled), context_.scratch);
     co_return {};
   }
-  context_.metrics.pool_misses.add();
-  const Endpoint endpoint = machine_->endpoint(*route_.service, client_.facts().port);
-  co_return co_await open_connection(endpoint, port);
-}
-
-Task<> Exchange::open_connection(const Endpoint& endpoint, std::uint16_t port) {
-  auto fd = net::start_connect(endpoint);
-  if (!fd && fd.error().fault == Fault::DescriptorsExhausted) {
-    context_.pool.drop_oldest(16);
-    fd = net::start_connect(endpoint);
-  }
-  if (!fd) co_return fd.error();
-  const int on = 1;
-  ::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  context_.metrics.upstream_connects.add();
-  auto connection =
-      std::make_unique<UpstreamConnection>(context_.loop, std::move(*fd), std::uint8_t{0},
-                                           machine_->load, machine_->load_generation, port);
-  auto done = co_await net::connected(connection->stream, waiter_,
-                                      context_.loop.now() + limits::kConnectTimeout);
-  if (!done) co_return done.error();
-  upstream_.emplace(std::move(connection), context_.scratch);
+  auto opened = co_await open_connection(context_, waiter_, *machine_,
+                                         machine_->endpoint(*route_.service, client_.facts().port));
+  if (!opened) co_return opened.error();
+  upstream_.emplace(std::move(*opened), context_.scratch);
   co_return {};
 }
 
@@ -411,7 +381,7 @@ Forwarding Exchange::forwarding() {
 }
 
 Task<> Exchange::relay() {
-  const std::string wake_timing = did_wait_ ? server_timing() : std::string();
+  const std::string timing = did_wait_ ? wake_timing(*machine_, started_, waited_) : std::string();
   Relay relay({.context = context_,
                .client = client_,
                .upstream = *upstream_,
@@ -419,7 +389,7 @@ Task<> Exchange::relay() {
                .head = *head_,
                .options = route_.port->http_options,
                .request_id = id_.view(),
-               .wake_timing = wake_timing},
+               .wake_timing = timing},
               facts_);
   auto done = co_await relay.run(forwarding());
   if (done && !facts_.is_upgrade) release();
@@ -536,81 +506,21 @@ Task<> Exchange::drain_client() {
 
 // ---- 7
 
-std::uint32_t Exchange::since_start(TimePoint when) const {
-  if (when <= started_) return 0;
-  return static_cast<std::uint32_t>((when - started_) / std::chrono::microseconds(1));
-}
-
-std::string Exchange::server_timing() const {
-  const auto ms = [](Duration duration) {
-    return std::chrono::duration<double, std::milli>(std::max(duration, Duration::zero())).count();
-  };
-  std::string text = fmt::format("wake;dur={:.1f}", ms(waited_));
-  if (machine_->timeline && machine_->timeline->ready != TimePoint{}) {
-    const machines::WakeTimeline& wake = *machine_->timeline;
-    text += fmt::format(", queue;dur={:.1f}, start;dur={:.1f}, ready;dur={:.1f}",
-                        ms(wake.queued - started_), ms(wake.started - wake.queued),
-                        ms(wake.ready - wake.started));
-  }
-  return text;
-}
-
 void Exchange::record() {
-  const TimePoint now = context_.loop.now();
-  WorkerMetrics& metrics = context_.metrics;
-  const Duration took = now - started_;
-  if (facts_.status >= 100 && facts_.status < 600) {
-    metrics.responses[static_cast<std::size_t>(facts_.status - 100)].add();
-    metrics.response_time[static_cast<std::size_t>(facts_.status / 100 - 1)].add(
-        std::chrono::duration_cast<std::chrono::microseconds>(took));
-  }
-  if (fault_ != Fault::None) metrics.faults[static_cast<std::size_t>(fault_)].add();
-  metrics.bytes_in.add(facts_.bytes_in);
-  metrics.bytes_out.add(facts_.bytes_out);
-  if (counters_ != nullptr) {
-    if (facts_.status >= 100) counters_->responses[status_slot(facts_.status)].add();
-    counters_->response_us.add(static_cast<std::uint64_t>(took / std::chrono::microseconds(1)));
-    counters_->bytes_in.add(facts_.bytes_in);
-    counters_->bytes_out.add(facts_.bytes_out);
-    if (fault_ != Fault::None) counters_->refusals.add();
-  }
-  const ClientFacts& facts = client_.facts();
-  const Field* agent = head_->find(FieldKind::UserAgent);
-  const Field* referer = head_->find(FieldKind::Referer);
-  AccessRecord line{.time = wall_,
-                    .request_id = id_.view(),
-                    .client = client_address_,
-                    .method = head_->method_text,
-                    .host = head_->host,
-                    .target = head_->target,
-                    .user_agent = agent != nullptr ? agent->value : std::string_view(),
-                    .referer = referer != nullptr ? referer->value : std::string_view(),
-                    .bytes_in = facts_.bytes_in,
-                    .bytes_out = facts_.bytes_out,
-                    .total_us = since_start(now),
-                    .queue_us = static_cast<std::uint32_t>(waited_ / std::chrono::microseconds(1)),
-                    .status = facts_.status,
-                    .fault = fault_,
-                    .tls = facts.tls_version,
-                    .version = facts.version,
-                    .attempts = static_cast<std::uint8_t>(std::min(attempts_, 255)),
-                    .waited = did_wait_};
-  if (view_) line.app = view_->config->name;
-  if (machine_ != nullptr) {
-    line.machine = machine_->id.value;
-    line.region = machine_->region;
-  }
-  if (facts_.head_at > facts_.sent_at) {
-    line.upstream_us = static_cast<std::uint32_t>((facts_.head_at - facts_.sent_at) /
-                                                  std::chrono::microseconds(1));
-  }
-  if (did_wait_ && machine_ != nullptr && machine_->timeline) {
-    line.wake = {.queue_us = since_start(machine_->timeline->queued),
-                 .start_us = since_start(machine_->timeline->started),
-                 .ready_us = since_start(machine_->timeline->ready),
-                 .first_byte_us = since_start(facts_.sent_at)};
-  }
-  context_.access_log.push(line);
+  record_exchange(context_, {.head = *head_,
+                             .client = client_.facts(),
+                             .relay = facts_,
+                             .request_id = id_.view(),
+                             .client_address = client_address_,
+                             .wall = wall_,
+                             .started = started_,
+                             .waited = waited_,
+                             .did_wait = did_wait_,
+                             .attempts = attempts_,
+                             .fault = fault_,
+                             .view = view_.get(),
+                             .machine = machine_,
+                             .counters = counters_});
 }
 
 }  // namespace

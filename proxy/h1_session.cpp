@@ -97,7 +97,8 @@ Task<> H1Session::serve_one() {
 }
 
 Task<> H1Session::secure() {
-  const TimePoint deadline = context_.loop.now() + limits::kHandshakeTimeout;
+  const TimePoint began = context_.loop.now();
+  const TimePoint deadline = began + limits::kHandshakeTimeout;
   auto handshake = co_await tls::accept_tls(stream_, *context_.tls, waiter_, deadline);
   if (!handshake) {
     context_.metrics.tls_errors.add();
@@ -109,6 +110,8 @@ Task<> H1Session::secure() {
   context_.metrics.tls_handshakes[static_cast<std::size_t>(facts_.tls_version)].add();
   certificate_ = std::move(handshake->certificate);
   if (handshake->resumed) context_.metrics.tls_resumed.add();
+  context_.metrics.tls_time.add(
+      std::chrono::duration_cast<std::chrono::microseconds>(context_.loop.now() - began));
   const char* const name = SSL_get_servername(stream_.ssl(), TLSEXT_NAMETYPE_host_name);
   if (name != nullptr) facts_.sni = name;  // lives as long as the session
   co_return {};
