@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 
 namespace rooster::app {
 
@@ -58,6 +59,7 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
     listeners_.push_back(std::make_unique<proxy::Listener>(*context_, listening_, sources_,
                                                            std::move(socket.fd), socket.options));
   }
+  tls_->set_on_hello([this](std::string_view sni, int fd) { prewake(sni, fd); });
   sweeper_ = std::make_unique<Waiter>(listening_);
   loop_.post([this] { listening_.spawn(sweep_pool()); });
   thread_ = std::thread([this] {
@@ -73,6 +75,36 @@ void Worker::open() {
     if (context_->draining) return;
     for (auto& listener : listeners_) listening_.spawn(listener->accept_loop());
   });
+}
+
+// A sleeping app whose policy says so begins to wake at the TLS hello, a round trip before its
+// request can be here. Control decides whether the source may (machines/prewake_budget.hpp).
+void Worker::prewake(std::string_view sni, int fd) {
+  const auto app = router_.find_app(sni);
+  if (!app || context_->draining) return;
+  const machines::AppViewPtr& view = context_->view(*app);
+  if (!view->config->rooster.wake.sni_prewake) return;
+  const auto service = std::ranges::find_if(view->config->services, [](const auto& one) {
+    return std::ranges::any_of(one.ports,
+                               [](const auto& port) { return port.has(config::Handler::Tls); });
+  });
+  if (service == view->config->services.end()) return;
+  const machines::WakeState& wake = view->wakes[view->group_of(*service)];
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (wake.phase != machines::WakePhase::Asleep || !wake.autostart ||
+      ::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    return;
+  }
+  const IpAddress source = Endpoint::from(address).address;
+  if (!machines::may_wake(view->config->rooster.wake, {.source = source, .only_sni = true})) return;
+  shared_.signals.wake({.app = *app,
+                        .group = wake.group,
+                        .generation = wake.generation,
+                        .asked_at = loop_.now(),
+                        .source = source.to_string(),
+                        .reason = "sni",
+                        .hello_from = source});
 }
 
 Task<> Worker::sweep_pool() {

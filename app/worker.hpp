@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -82,6 +83,7 @@ class Worker {
   template <class Which>
   void leave_tunnels(Fault why, Which which);
   Task<> sweep_pool();
+  void prewake(std::string_view sni, int fd);
 
   Loop loop_;
   TaskGroup sessions_;

@@ -11,6 +11,7 @@
 #include "machines/failure_history.hpp"
 #include "machines/ledger.hpp"
 #include "machines/machine.hpp"
+#include "machines/prewake_budget.hpp"
 #include "machines/start_spec.hpp"
 #include "machines/wake_gate.hpp"
 
@@ -128,6 +129,7 @@ struct CoordinatorCounters {
   std::uint64_t suspends = 0;
   std::uint64_t kills = 0;
   std::uint64_t exits = 0;
+  std::uint64_t wasted_prewakes = 0;  ///< woken by a TLS hello that no request followed
 };
 
 class Coordinator {
@@ -250,6 +252,7 @@ class Coordinator {
   void signal_stop(const Place& place, TimePoint now, Output& out);
   void kill_suspended(const Place& place, TimePoint now, Output& out);
   bool cancel_drain(const Place& place, TimePoint now, Output& out);
+  bool judge_prewake(Machine& machine);
   void reap(App& app, Pool& pool, TimePoint now, Output& out);
   void scale_up(App& app, Pool& pool, TimePoint now, Output& out);
   void replace_stale(App& app, Pool& pool, TimePoint now, Output& out);
@@ -280,6 +283,7 @@ class Coordinator {
   TimePoint next_reap_{};
   bool is_stopping_ = false;
   bool is_adopting_ = false;
+  PrewakeBudget prewakes_;
   Ledger ledger_;
   CoordinatorCounters counters_;
 };

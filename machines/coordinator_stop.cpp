@@ -145,6 +145,20 @@ bool Coordinator::cancel_drain(const Place& place, TimePoint now, Output& out) {
   return true;
 }
 
+// Was it woken by a TLS hello that no request followed? Its source pays for that.
+bool Coordinator::judge_prewake(Machine& machine) {
+  const auto source = std::exchange(machine.hello_from, std::nullopt);
+  if (!source) return false;
+  const bool is_wasted = machine.load->read().takes == machine.takes_when_ready;
+  if (is_wasted) {
+    prewakes_.wasted(*source);
+    ++counters_.wasted_prewakes;
+  } else {
+    prewakes_.useful(*source);
+  }
+  return is_wasted;
+}
+
 void Coordinator::reap(App& app, Pool& pool, TimePoint now, Output& out) {
   if (is_stopping_) return;
   std::vector<ReaperMachine> ready;
@@ -178,8 +192,10 @@ void Coordinator::reap(App& app, Pool& pool, TimePoint now, Output& out) {
              " machines left running (region=" + machine.region + ", process group=" + pool.group +
              ")",
          out);
-    record(app, &machine, LedgerEntry::Kind::Stop, "rooster",
-           "idle for " + fly_duration(idle_timeout));
+    record(
+        app, &machine, LedgerEntry::Kind::Stop, "rooster",
+        "idle for " + fly_duration(idle_timeout) +
+            (judge_prewake(machine) ? ", and no request followed the TLS hello that woke it" : ""));
     begin_drain(place, StopReason::Idle, suspend, now, out);
   }
 }

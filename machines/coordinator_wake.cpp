@@ -28,6 +28,11 @@ void Coordinator::wake(const WakeCommand& command, TimePoint now, Output& out) {
   App& app = *found->second;
   for (const auto& pool : app.pools) {
     if (pool->group != command.group || pool->is_gone) continue;
+    if (command.hello_from &&
+        (pool->phase != WakePhase::Asleep ||
+         !prewakes_.take(*command.hello_from, app.id, app.config->rooster.idle_timeout, now))) {
+      continue;
+    }
     if (pool->phase != WakePhase::Ready && pool->phase != WakePhase::Waking) pool->waker = command;
     want(app, *pool, now, out);
   }
@@ -248,6 +253,8 @@ void Coordinator::consider_ready(const Place& place, TimePoint now, Output& out)
   // (decisions-edge.md 12).
   constexpr auto kBurst = std::chrono::seconds(10);
   pool.scale_after = now + kBurst;
+  machine.hello_from = std::exchange(pool.waker.hello_from, std::nullopt);
+  machine.takes_when_ready = machine.load->read().takes;
   const WakeTimeline timeline = *machine.timeline;
   set_state(place, MachineState::Ready);
   line(place, "proxy", MachineLine::Level::Info,

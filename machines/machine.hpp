@@ -62,7 +62,9 @@ struct Machine {
   std::int32_t pid = 0;
   bool is_listening = false;
   bool is_notified = false;
-  bool is_resumed = false;  // the start is a resume
+  bool is_resumed = false;                // the start is a resume
+  std::optional<IpAddress> hello_from{};  // woken by a TLS hello alone
+  std::uint32_t takes_when_ready = 0;     // leases taken until then: more means that requests came
   std::vector<ServiceCheckState> checks{};
   std::optional<WakeTimeline> timeline{};
   TimePoint wake_deadline = kNever;  // Starting: given up then

@@ -32,6 +32,8 @@ struct WakeCommand {
   TimePoint asked_at{};
   std::string source{};  ///< client's address, for the ledger
   std::string reason{};  ///< "GET /", "tcp", "sni"
+  /// A TLS hello's: the address that must be able to pay for it, as there is no request yet.
+  std::optional<IpAddress> hello_from{};
 };
 
 /// What the gate says to other threads. Called on the gate's own thread; must not call back into

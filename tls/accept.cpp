@@ -7,7 +7,7 @@ Task<Handshake> accept_tls(Stream& stream, const ServerContext& context, Waiter&
   auto session = context.new_session();
   if (!session) co_return Error(Fault::TlsHandshake, Reached::No, "PT09 " + take_openssl_error());
   stream.secure(std::move(session));
-  const PendingHandshake pending(context, *stream.ssl());
+  const PendingHandshake pending(context, *stream.ssl(), stream.fd());
   while (true) {
     switch (stream.handshake()) {
       case ReadResult::Status::Some:

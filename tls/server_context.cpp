@@ -89,7 +89,12 @@ struct Callbacks {
     if (!pending->certificate_ && !pending->profile_->strict_sni) {
       pending->certificate_ = store.default_certificate();
     }
-    if (pending->certificate_) return SSL_CLIENT_HELLO_SUCCESS;
+    if (pending->certificate_) {
+      if (context.on_hello_ && pending->fd_ >= 0 && !pending->sni_.empty()) {
+        context.on_hello_(pending->sni_, pending->fd_);
+      }
+      return SSL_CLIENT_HELLO_SUCCESS;
+    }
     *alert = pending->sni_.empty() ? SSL_AD_HANDSHAKE_FAILURE : SSL_AD_UNRECOGNIZED_NAME;
     return SSL_CLIENT_HELLO_ERROR;
   }
@@ -235,8 +240,8 @@ rooster::SslPtr ServerContext::new_session() const {
   return ssl;
 }
 
-PendingHandshake::PendingHandshake(const ServerContext& context, SSL& ssl)
-    : context_(context), ssl_(ssl) {
+PendingHandshake::PendingHandshake(const ServerContext& context, SSL& ssl, int fd)
+    : context_(context), ssl_(ssl), fd_(fd) {
   SSL_set_app_data(&ssl_, this);
 }
 

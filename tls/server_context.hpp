@@ -63,6 +63,10 @@ class ServerContext {
   /// A server-side session without a BIO; handshake under a PendingHandshake.
   rooster::SslPtr new_session() const;
 
+  /// Called at each ClientHello that names a server, with the connection's descriptor.
+  using OnHello = std::function<void(std::string_view sni, int fd)>;
+  void set_on_hello(OnHello on_hello) { on_hello_ = std::move(on_hello); }
+
   void adopt(std::shared_ptr<const CertificateStore> certificates) {
     certificates_ = std::move(certificates);
   }
@@ -77,6 +81,7 @@ class ServerContext {
 
   std::shared_ptr<const TlsProfile> profile_;
   ProfileOf profile_of_;
+  OnHello on_hello_;
   std::shared_ptr<const CertificateStore> certificates_;
   std::shared_ptr<const TicketKeys> tickets_;
   CipherPtr ticket_cipher_;  // fetched once: by name it costs a microsecond a ticket
@@ -87,7 +92,8 @@ class ServerContext {
 /// not the SSL.
 class PendingHandshake {
  public:
-  PendingHandshake(const ServerContext& context, SSL& ssl);
+  /// `fd`: of the connection, for OnHello; -1: none.
+  PendingHandshake(const ServerContext& context, SSL& ssl, int fd = -1);
   ~PendingHandshake();
   PendingHandshake(const PendingHandshake&) = delete;
   PendingHandshake& operator=(const PendingHandshake&) = delete;
@@ -102,6 +108,7 @@ class PendingHandshake {
   friend struct Callbacks;
   const ServerContext& context_;
   SSL& ssl_;
+  const int fd_;
   std::string sni_;
   std::shared_ptr<const Certificate> certificate_;
   std::shared_ptr<const TlsProfile> profile_;

@@ -393,6 +393,22 @@ def node_listens(node):
         return False
 
 
+# A wake at the TLS hello
+
+def test_a_hello_alone_wakes_only_an_app_that_says_so(make_node):
+    node = make_node()
+    eager = node.wake_app("eager", rooster='idle_timeout = "1s"\n[rooster.wake]\nsni_prewake = true')
+    calm = node.wake_app("calm")
+    node.start()
+    for app in (eager, calm):
+        node.connect(app.host).close()  # a handshake, and no request
+    eventually(lambda: eager.log.count("listen") == 1)
+    assert calm.log.count("start") == 0
+    eventually(lambda: eager.log.count("exit") == 1, 10)
+    assert "no request followed the TLS hello" in node.command("explain", "eager").stdout
+    assert eager.request("/").status == 200
+
+
 # Changes while machines run
 
 def reload(node):

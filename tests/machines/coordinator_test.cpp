@@ -560,5 +560,34 @@ TEST_F(CoordinatorTest, AnAddressThatIsAListenerOfOursIsNeverUsed) {
   EXPECT_EQ(wake_state().fault, Fault::None);
 }
 
+TEST_F(CoordinatorTest, AHelloWakesASleepingAppOnceAndItsWasteIsCounted) {
+  configure(make_config());
+  const auto hello = [this] {
+    coordinator_->wake({.app = kApp,
+                        .group = "app",
+                        .generation = wake_state().generation,
+                        .asked_at = now_,
+                        .source = "192.0.2.1",
+                        .reason = "sni",
+                        .hello_from = IpAddress::parse("192.0.2.1")},
+                       now_, out_);
+  };
+  hello();
+  EXPECT_EQ(state(), MachineState::Starting);
+  become_ready(id());
+  pass(301s);
+  pass(1s);
+  EXPECT_EQ(coordinator_->counters().wasted_prewakes, 1u);
+  EXPECT_EQ(coordinator_->ledger().latest(1).at(0).reason,
+            "idle for 5m0s, and no request followed the TLS hello that woke it");
+  coordinator_->exited(id(), {}, "", now_, out_);
+  ASSERT_EQ(state(), MachineState::Stopped);
+  hello();
+  EXPECT_EQ(state(), MachineState::Starting);  // idle_timeout has passed since the last hello's
+  coordinator_->start_failed(id(), Fault::ExecFailed, "no", now_, out_);
+  hello();
+  EXPECT_EQ(state(), MachineState::Stopped);
+}
+
 }  // namespace
 }  // namespace rooster::machines
