@@ -471,6 +471,10 @@ void Server::on_signal(int signal) {
 
 int Server::run() {
   loop_.run();
+  if (!keeper_.is_open()) {
+    log_thread_.reset();
+    std::_Exit(1);  // no machine is left to serve for: what is in flight is not waited for
+  }
   for (auto& worker : workers_) worker->stop();
   background_.loop().post([this] {
     if (admin_) {
@@ -482,7 +486,7 @@ int Server::run() {
   background_.join();
   workers_.clear();  // joins
   log_thread_.reset();
-  return keeper_.is_open() ? 0 : 1;
+  return 0;
 }
 
 }  // namespace

@@ -155,6 +155,42 @@ TEST(Stream, CarriesTlsBothWays) {
   EXPECT_EQ(read_all(loop, *ends.b, 8), "headbody");
 }
 
+// What OpenSSL holds already is no matter of the kernel's readiness.
+TEST(Stream, ARecordLargerThanTheReadIsTakenToItsEnd) {
+  Loop loop;
+  TlsPair tls;
+  Ends ends(loop);
+  tls.secure(ends);
+  ASSERT_TRUE(shake_hands(loop, ends));
+  const std::string sent(16'000, 'r');
+  EXPECT_TRUE(ends.b->write(sent));
+  loop.run_for(1ms);
+  std::string got;
+  std::string piece(1000, '\0');
+  while (ends.a->may_read() && got.size() <= sent.size()) {
+    const ReadResult read = ends.a->read(piece);
+    if (read.status != Status::Some) break;
+    got.append(piece, 0, read.bytes);
+  }
+  EXPECT_EQ(got, sent);
+  EXPECT_EQ(ends.a->read(piece).status, Status::Later);
+  EXPECT_FALSE(ends.a->may_read());
+}
+
+TEST(Stream, AKeyUpdateIsAnsweredInPassing) {
+  Loop loop;
+  TlsPair tls;
+  Ends ends(loop);
+  tls.secure(ends);
+  ASSERT_TRUE(shake_hands(loop, ends));
+  read_all(loop, *ends.b, 1);  // the session tickets
+  ASSERT_EQ(SSL_key_update(ends.b->ssl(), SSL_KEY_UPDATE_REQUESTED), 1);
+  EXPECT_TRUE(ends.b->write("question"));
+  EXPECT_EQ(read_all(loop, *ends.a, 8), "question");
+  EXPECT_TRUE(ends.a->write("answer"));
+  EXPECT_EQ(read_all(loop, *ends.b, 6), "answer");
+}
+
 TEST(Stream, ATlsEndWithoutCloseNotifyIsAFailure) {
   Loop loop;
   TlsPair tls;
