@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from node import PYTHON, eventually, is_same_process, process_tree
+from node import PYTHON, eventually
 
 PORT_APP = "{folder}/fakes/wake_app --port=$PORT --log={work}/{name}.log"
 
@@ -44,16 +44,6 @@ def can_freeze():
         if " - cgroup2 " in line:
             return os.geteuid() == 0 and os.access(line.split()[4], os.W_OK)
     return False
-
-
-def is_stopped_or_frozen(pid):
-    """Two looks at a busy process: one that is frozen does not use the processor."""
-    def ticks():
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return int(fields[11]) + int(fields[12])
-    before = ticks()
-    time.sleep(0.3)
-    return ticks() == before
 
 
 # Suspend
@@ -552,3 +542,11 @@ def test_a_node_without_root_wakes_stops_and_leaves_nothing(make_node):
     os.kill(before, signal.SIGKILL)
     assert app.request("/3").status == 200
     assert app.log.count("start") == 2
+    # A killed keeper's daemon carries the mark by which the next start finds it.
+    daemon = int(app.log.lines("start")[1][0])
+    os.kill(node.keeper_pid(), signal.SIGKILL)
+    node.process.wait(5)
+    eventually(lambda: not node_listens(node), 5, "the server went with its keeper")
+    node.start()
+    eventually(lambda: not os.path.exists(f"/proc/{daemon}"), 5, "the sweep ended the daemon")
+    assert app.request("/4").status == 200
