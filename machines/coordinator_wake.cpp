@@ -174,9 +174,12 @@ void Coordinator::started(const MachineId& id, std::int32_t pid, TimePoint now, 
   Machine& machine = *place->machine;
   machine.pid = pid;
   if (machine.state != MachineState::Starting) return;
+  const bool is_adopted = machine.timeline->started != TimePoint{};
   machine.timeline->started = now;
   line(*place, "runner", MachineLine::Level::Info,
-       "Machine started in " + fly_duration(now - machine.timeline->queued), out);
+       is_adopted ? "Machine goes on under a new server"
+                  : "Machine started in " + fly_duration(now - machine.timeline->queued),
+       out);
   touch(*place->app);
   consider_ready(*place, now, out);
   flush(now, out);
