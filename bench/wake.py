@@ -2,7 +2,10 @@
 """Wake benches: from the app's own stamp at listen() to the first waiter's bytes at the app, over many wakes;
 and the time in which requests held for one app are all answered.
 
-    bench/wake.py [--build DIR] [--wakes 200] [--held 10000] [--workers 1]
+    bench/wake.py [--build DIR] [--wakes 200] [--held 10000] [--workers 1] [--apps 100000]
+
+--apps: that many further apps stand beside it, one of them changes and all are reloaded, again and again, while the
+metrics page is read in a loop.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import os
 import platform
 import statistics
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,6 +27,7 @@ def parse_arguments():
     parser.add_argument("--wakes", type=int, default=200)
     parser.add_argument("--held", type=int, default=10000)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--apps", type=int, default=0)
     return parser.parse_args()
 
 
@@ -31,25 +36,68 @@ def percentile(values, share):
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
+class Disturbance:
+    """Reloads and reads of the metrics page, each in a loop of its own, until the end of the with-block."""
+
+    def __init__(self, node, apps):
+        self.node, self.apps = node, apps
+        self.done = threading.Event()
+        self.reloads = self.pages = 0
+        self.threads = [threading.Thread(target=self.reload), threading.Thread(target=self.scrape)] if apps else []
+        for number in range(apps):
+            self.file(number).write_text(
+                f'app = "other-{number}"\n[http_service]\ninternal_port = {1024 + number % 60000}\n'
+                f'[processes]\napp = "/bin/false"\n')
+
+    def file(self, number):
+        return self.node.folder / "apps" / f"other-{number}.toml"
+
+    def reload(self):
+        while not self.done.is_set():
+            file = self.file(self.reloads % self.apps)
+            file.write_text(file.read_text() + "# changed\n")
+            assert self.node.reload().returncode == 0
+            self.reloads += 1
+
+    def scrape(self):
+        while not self.done.is_set():
+            self.node.admin_get("/metrics")
+            self.pages += 1
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        for thread in self.threads:
+            thread.join()
+
+
 def measure_wakes(node_module, args):
     """The app leaves by itself after each answer, so that every request is a wake of its own."""
     node = node_module.Node(workers=args.workers)
     try:
         app = node.wake_app("wake", "--exit-after=1")
-        node.start()
+        disturbance = Disturbance(node, args.apps)
+        node.start(120)
         totals = []
-        for number in range(args.wakes):
-            began = time.monotonic()
-            response = app.request(f"/{number}")
-            assert response.status == 200, response
-            totals.append((time.monotonic() - began) * 1e3)
-            node_module.eventually(lambda n=number: app.log.count("exit") == n + 1, what="the app left")
-            node_module.eventually(lambda n=number: node.metric("rooster_exits_total", app="wake") >= n + 1,
-                                   what="the node has noticed")
+        with disturbance:
+            for number in range(args.wakes):
+                began = time.monotonic()
+                response = app.request(f"/{number}")
+                assert response.status == 200, response
+                totals.append((time.monotonic() - began) * 1e3)
+                node_module.eventually(lambda n=number: app.log.count("exit") == n + 1, what="the app left")
+                node_module.eventually(lambda n=number: node.metric("rooster_exits_total", app="wake") >= n + 1,
+                                       what="the node has noticed")
         listens = [int(line[0]) for line in app.log.lines("listen")]
         bytes_in = [int(line[0]) for line in app.log.lines("bytes")]
         assert len(listens) == len(bytes_in) == args.wakes
         node.stop()
+        if args.apps:
+            print(f"meanwhile: {disturbance.reloads} reloads of {args.apps} apps, {disturbance.pages} metrics pages read")
         return [(b - a) / 1e6 for a, b in zip(listens, bytes_in)], totals
     finally:
         node.remove()

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -264,6 +266,12 @@ void Stream::shutdown_write() {
   } else {
     ::shutdown(pollable_.fd(), SHUT_WR);
   }
+}
+
+std::size_t Stream::delivered_bytes() const {
+  int held = 0;
+  if (::ioctl(pollable_.fd(), SIOCOUTQ, &held) != 0 || held < 0) held = 0;
+  return sent_bytes_ - std::min(sent_bytes_, static_cast<std::size_t>(held));
 }
 
 void Stream::close() {

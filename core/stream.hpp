@@ -73,6 +73,9 @@ class Stream {
   /// Bytes of ours that reached the kernel: 0 means the peer can't have seen any.
   std::size_t sent_bytes() const { return sent_bytes_; }
 
+  /// Bytes of ours that the peer's kernel has acknowledged (a syscall).
+  std::size_t delivered_bytes() const;
+
   Pollable& pollable() { return pollable_; }
   const Pollable& pollable() const { return pollable_; }
   int fd() const { return pollable_.fd(); }

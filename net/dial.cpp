@@ -26,6 +26,18 @@ Error connect_error(int reason, const std::string& to) {
 
 }  // namespace
 
+void tune_connection(int fd) {
+  const int on = 1;
+  const int idle = 60;
+  const int interval = 15;
+  const int count = 4;
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+}
+
 Result<Descriptor> start_connect(const Endpoint& to) {
   sockaddr_storage address{};
   const socklen_t size = to.to(address);

@@ -12,6 +12,11 @@
 
 namespace rooster::net {
 
+/// No delay for small writes; and a peer that has vanished is noticed: after 60 s of silence four
+/// probes, 15 s apart. On a listening socket its connections inherit it. Errors are ignored: a unix
+/// socket knows none of it.
+void tune_connection(int fd);
+
 /// Begins a non-blocking connect; make a Stream of the descriptor with `ready` 0 and await
 /// connected(). Errors: UpstreamRefused, DescriptorsExhausted; Reached::No.
 Result<Descriptor> start_connect(const Endpoint& to);

@@ -6,10 +6,6 @@
 #include <memory>
 #include <utility>
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 namespace rooster::proxy {
 
 namespace {
@@ -38,8 +34,7 @@ Task<UpstreamConnectionPtr> open_connection(WorkerContext& context, Waiter& wait
     fd = net::start_connect(endpoint);
   }
   if (!fd) co_return fd.error();
-  const int on = 1;
-  ::setsockopt(fd->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  net::tune_connection(fd->get());
   context.metrics.upstream_connects.add();
   auto connection =
       std::make_unique<UpstreamConnection>(context.loop, std::move(*fd), std::uint8_t{0},

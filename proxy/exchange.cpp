@@ -15,6 +15,7 @@
 #include "proxy/error_response.hpp"
 #include "proxy/h1_upstream.hpp"
 #include "proxy/may_retry.hpp"
+#include "proxy/pace.hpp"
 #include "proxy/pick_machine.hpp"
 #include "proxy/record_exchange.hpp"
 #include "proxy/relay.hpp"
@@ -491,11 +492,14 @@ bool Exchange::try_read_rest() {
 
 // What we hold for a slow client is bounded; it gets the usual pace to take it.
 Task<> Exchange::drain_client() {
+  Pace pace;
+  const auto moved = [this] { return client_.delivered_bytes(); };
+  pace.begin(context_.loop.now(), moved);
   while (!client_.can_take()) {
-    const TimePoint deadline = context_.loop.now() + limits::kBodyRateWindow;
-    const Woke woke = co_await waiter_.wait(deadline, client_.interest(false, true, false));
+    const Woke woke = co_await waiter_.wait(pace.deadline(), client_.interest(false, true, false));
     const bool gone = !client_.flush() || client_.is_gone(false);
-    if (gone || woke == Woke::Deadline || woke == Woke::Interrupted) {
+    const bool is_slow = !pace.keeps_up(context_.loop.now(), moved);
+    if (gone || is_slow || woke == Woke::Interrupted) {
       if (fault_ == Fault::None) fault_ = gone ? Fault::ClientLeft : Fault::BodyTimeout;
       end_.must_cut = true;
       co_return {};

@@ -50,6 +50,7 @@ class H1Session final : public ClientSide, public Link {
   bool send_own(std::string_view response) override;
   bool can_take() const override { return !stream_.has_pending(); }
   bool flush() override;
+  std::uint64_t delivered_bytes() const override { return stream_.delivered_bytes(); }
   bool is_gone(bool half_closed_is_gone) const override;
   Interest interest(bool read, bool write, bool peer_closed) override;
   Stream* stream() override { return &stream_; }

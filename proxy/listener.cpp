@@ -1,5 +1,6 @@
 #include "proxy/listener.hpp"
 
+#include "net/dial.hpp"
 #include "proxy/h1_session.hpp"
 #include "proxy/worker_context.hpp"
 
@@ -24,20 +25,6 @@ constexpr int kShedPerTurn = 16;
 // What accept4 says when it is this process or host that lacks something.
 bool is_exhausted(int reason) {
   return reason == EMFILE || reason == ENFILE || reason == ENOBUFS || reason == ENOMEM;
-}
-
-// Accepted sockets inherit these, so that no client costs a call of its own. A client that vanished
-// is found out after 60 s of silence and 4 probes 15 s apart.
-void set_inherited_options(int fd) {
-  const int on = 1;
-  const int idle = 60;
-  const int interval = 15;
-  const int count = 4;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-  ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 }
 
 Descriptor open_spare() {
@@ -73,7 +60,7 @@ Listener::Listener(WorkerContext& context, TaskGroup& group, SourceLimit& source
       options_(options),
       waiter_(group),
       spare_(open_spare()) {
-  set_inherited_options(pollable_.fd());
+  net::tune_connection(pollable_.fd());
 }
 
 void Listener::stop() {

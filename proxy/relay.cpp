@@ -30,7 +30,7 @@ Relay::Relay(const RelaySetup& setup, RelayFacts& facts)
       facts_(facts) {}
 
 Task<> Relay::run(const Forwarding& forwarding) {
-  last_progress_ = pace_began_ = facts_.sent_at = context_.loop.now();
+  last_progress_ = facts_.sent_at = context_.loop.now();
   if (!upstream_.send_head(head_, forwarding)) co_return Error(Fault::HeadTooLarge, Reached::No);
   while (true) {
     more_to_do_ = false;
@@ -51,11 +51,11 @@ Task<> Relay::run(const Forwarding& forwarding) {
     if (more_to_do_) waiter_.notify();
     const bool wants_request = !facts_.request_done && !request_stuck_ && upstream_.can_take();
     const Woke woke = co_await waiter_.wait(
-        relay_deadline(), client_.interest(wants_request, !client_.can_take(), false),
+        next_deadline(), client_.interest(wants_request, !client_.can_take(), false),
         upstream_.interest(!facts_.response_begun || client_.can_take(),
                            !request_stuck_ && !upstream_.can_take()));
     if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
-    auto in_time = check_pace(woke);
+    auto in_time = check_time(woke);
     if (!in_time) co_return in_time.error();
   }
 }
@@ -72,7 +72,6 @@ Result<> Relay::pump_request() {
     const BodyPiece piece = client_.next_body();
     if (piece.state == Failed) return fail(piece.fault);
     facts_.bytes_in += piece.bytes.size();
-    pace_bytes_ += piece.bytes.size();
     if (piece.state != Later) last_progress_ = context_.loop.now();
     bool taken = upstream_.offer_body(piece.bytes);
     if (piece.state == End) {
@@ -137,7 +136,6 @@ Result<bool> Relay::pump_response() {
     if (piece.state == Later) return false;
     last_progress_ = context_.loop.now();
     facts_.bytes_out += piece.bytes.size();
-    pace_bytes_ += piece.bytes.size();
     bool taken = client_.offer_body(piece.bytes);
     if (piece.state == Failed) return fail(piece.fault);
     if (piece.state == End) {
@@ -158,30 +156,29 @@ bool Relay::waits_for_client() const {
          upstream_.can_take() && !head_.expect_continue;
 }
 
-TimePoint Relay::relay_deadline() const {
-  if (waits_for_client()) return pace_began_ + limits::kBodyRateWindow;
-  const auto& idle = options_.idle_timeout;
-  if (idle) return last_progress_ + *idle;
+// What has come from the client, and what the kernel has got rid of towards it: not what it merely
+// holds.
+std::uint64_t Relay::moved() const {
+  return facts_.bytes_in + client_.delivered_bytes();
+}
+
+TimePoint Relay::next_deadline() {
+  if (waits_for_client()) {
+    pace_.begin(context_.loop.now(), [this] { return moved(); });
+    return pace_.deadline();
+  }
+  pace_.end();
+  if (options_.idle_timeout) return last_progress_ + *options_.idle_timeout;
   return facts_.response_begun ? kNever : last_progress_ + limits::kFirstByteTimeout;
 }
 
-// A client must move 240 B/s over each window while it is waited for; the app must answer in time.
-Result<> Relay::check_pace(Woke woke) {
-  const TimePoint now = context_.loop.now();
-  if (!waits_for_client()) {
-    pace_began_ = now;
-    pace_bytes_ = 0;
-    if (woke != Woke::Deadline) return {};
-    return fail(Error(Fault::UpstreamTimeout));
+// The client must keep its pace while it is waited for; the app must answer in time.
+Result<> Relay::check_time(Woke woke) {
+  if (waits_for_client()) {
+    const bool in_time = pace_.keeps_up(context_.loop.now(), [this] { return moved(); });
+    return in_time ? Result<>() : fail(Fault::BodyTimeout);
   }
-  if (now - pace_began_ < limits::kBodyRateWindow) return {};
-  constexpr auto kLeast =
-      limits::kMinBodyBytesPerSecond *
-      static_cast<std::size_t>(limits::kBodyRateWindow / std::chrono::seconds(1));
-  if (pace_bytes_ < kLeast) return fail(Fault::BodyTimeout);
-  pace_began_ = now;
-  pace_bytes_ = 0;
-  return {};
+  return woke == Woke::Deadline ? fail(Fault::UpstreamTimeout) : Result<>();
 }
 
 // A wake's timeline, with the time to the first byte of the answer as its end.

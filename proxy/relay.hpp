@@ -5,6 +5,7 @@
 #include "config/app_config.hpp"
 #include "core/loop.hpp"
 #include "core/task.hpp"
+#include "proxy/pace.hpp"
 #include "proxy/sides.hpp"
 
 #include <cstdint>
@@ -53,8 +54,9 @@ class Relay {
   Result<> pump_request();
   Result<bool> pump_head();
   Result<bool> pump_response();
-  Result<> check_pace(Woke woke);
-  TimePoint relay_deadline() const;
+  Result<> check_time(Woke woke);
+  TimePoint next_deadline();
+  std::uint64_t moved() const;
   bool waits_for_client() const;
   std::string server_timing() const;
 
@@ -68,8 +70,7 @@ class Relay {
   const std::string_view wake_timing_;
   RelayFacts& facts_;
   TimePoint last_progress_{};
-  TimePoint pace_began_{};
-  std::uint64_t pace_bytes_ = 0;
+  Pace pace_;
   int interims_ = 0;
   bool request_stuck_ = false;  // the app takes no more of the body
   bool more_to_do_ = false;

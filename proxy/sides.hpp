@@ -76,6 +76,9 @@ class ClientSide {
   /// Sends what is encoded or pending as far as it goes. False: the client is gone.
   virtual bool flush() = 0;
 
+  /// Bytes of ours that the client's side of the network has taken: what kernel and proxy still
+  /// hold doesn't count.
+  virtual std::uint64_t delivered_bytes() const = 0;
   /// True once the client can no longer receive. `half_closed_is_gone`: its FIN counts as well.
   virtual bool is_gone(bool half_closed_is_gone) const = 0;
   /// The descriptor to wait on, with the bits asked for.

@@ -5,28 +5,12 @@
 
 #include "proxy/worker_context.hpp"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 namespace rooster::proxy {
 
 namespace {
 
 constexpr auto kLeaveTime = std::chrono::seconds(5);
 constexpr int kPiecesPerTurn = 16;  // then others have their turn
-
-// A dead peer must not pin a machine: 60 s of silence, then 4 probes 15 s apart.
-void keep_alive(int fd) {
-  const int on = 1;
-  const int idle = 60;
-  const int interval = 15;
-  const int count = 4;
-  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
-}
 
 std::string_view as_text(std::span<const unsigned char> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -46,8 +30,6 @@ Tunnel::Tunnel(const TunnelSetup& setup)
       idle_(setup.idle),
       last_byte_(setup.context.loop.now()) {
   link_before(context_.tunnels);
-  keep_alive(down_.fd());
-  keep_alive(up_.fd());
 }
 
 void Tunnel::go_away(Fault why) {
