@@ -36,7 +36,8 @@ inline constexpr auto kBodyRateWindow = 30s;
 // Connections.
 inline constexpr std::size_t kMaxConnectionsPerSource = 2048;  // per IPv4 address or IPv6 /64
 inline constexpr std::size_t kReadBufferBytes = 16 * 1024;
-inline constexpr std::size_t kRelayBytes = 64 * 1024;  // one read, four TLS records, one send
+inline constexpr std::size_t kRelayBytes = 64 * 1024;      // one read, four TLS records, one send
+inline constexpr std::size_t kMaxRelayBytes = 256 * 1024;  // where the other side takes all at once
 
 // Shares of the descriptor budget (of RLIMIT_NOFILE's hard limit), in percent.
 inline constexpr std::size_t kClientShare = 78;

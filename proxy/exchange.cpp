@@ -480,7 +480,7 @@ void Exchange::refuse(const Error& error) {
 bool Exchange::try_read_rest() {
   if (facts_.request_done) return true;
   for (int piece = 0; piece < kMostPiecesLeft; ++piece) {
-    const BodyPiece got = client_.next_body();
+    const BodyPiece got = client_.next_body(limits::kRelayBytes);
     if (got.state == BodyPiece::State::End) {
       facts_.request_done = true;
       return true;

@@ -243,7 +243,7 @@ void H1Session::end_exchange() {
 // First what came with the head, in place. A body of known length then comes by the worker's
 // scratch, never past its end; a chunked one behind the head in the buffer, where what follows it
 // stays for the next request.
-BodyPiece H1Session::next_body() {
+BodyPiece H1Session::next_body(std::size_t most) {
   using enum BodyPiece::State;
   while (true) {
     if (head_->body.is_done()) return {End};
@@ -260,8 +260,8 @@ BodyPiece H1Session::next_body() {
     if (is_chunked) {
       into = body_space();
     } else {
-      into = into.first(
-          static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), head_->body.left())));
+      into =
+          into.first(static_cast<std::size_t>(std::min<std::uint64_t>(most, head_->body.left())));
     }
     const ReadResult got = stream_.read(into);
     if (got.status == ReadResult::Status::Later) return {Later};

@@ -37,7 +37,7 @@ class H1Session final : public ClientSide, public Link {
     waiter_.interrupt(Fault::IdleTimeout);
   }
 
-  BodyPiece next_body() override;
+  BodyPiece next_body(std::size_t most) override;
   std::span<const Field> request_trailers() const override;
   bool body_is_replayable() const override { return replayable_; }
   void rewind_body() override;

@@ -2,6 +2,7 @@
 
 #include "proxy/worker_context.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace rooster::proxy {
@@ -35,7 +36,7 @@ bool H1Upstream::flush() {
 
 // Reads behind what is there. The buffer is larger than what a response leaves to come wherever
 // that is possible, so that bytes behind its end show themselves now and not to the next request.
-ReadResult::Status H1Upstream::fill() {
+ReadResult::Status H1Upstream::fill(std::size_t most) {
   using enum ReadResult::Status;
   const std::span<char> scratch = scratch_.in_span();
   if (!window_.empty() && window_.data() != scratch.data()) {
@@ -43,7 +44,8 @@ ReadResult::Status H1Upstream::fill() {
     window_ = {scratch.data(), window_.size()};
     parked_.clear();
   }
-  const ReadResult got = connection_->stream.read(scratch.subspan(window_.size()));
+  const std::span<char> room = scratch.subspan(window_.size());
+  const ReadResult got = connection_->stream.read(room.first(std::min(room.size(), most)));
   if (got.status == Some) {
     window_ = {scratch.data(), window_.size() + got.bytes};
     received_ = true;
@@ -67,7 +69,7 @@ Parsed H1Upstream::next_head(Asked asked, ResponseHead& head) {
         return {ParseStatus::Invalid, Fault::UpstreamBadResponse};
       }
     }
-    switch (fill()) {
+    switch (fill(limits::kRelayBytes)) {
       case ReadResult::Status::Some:
         break;
       case ReadResult::Status::Later:
@@ -84,7 +86,7 @@ void H1Upstream::begin_body(Framing framing, std::size_t head_bytes) {
   reader_.begin(framing);
 }
 
-BodyPiece H1Upstream::next_body() {
+BodyPiece H1Upstream::next_body(std::size_t most) {
   using enum BodyPiece::State;
   while (true) {
     if (!window_.empty() || reader_.is_done()) {
@@ -94,7 +96,7 @@ BodyPiece H1Upstream::next_body() {
       if (piece.state == Failed) piece.fault = Fault::UpstreamBadResponse;
       if (piece.state != Later) return piece;
     }
-    switch (fill()) {
+    switch (fill(most)) {
       case ReadResult::Status::Some:
         break;
       case ReadResult::Status::Later:

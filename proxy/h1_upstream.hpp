@@ -27,7 +27,7 @@ class H1Upstream final : public UpstreamSide {
   Parsed next_head(Asked asked, ResponseHead& head) override;
   bool has_received() const override { return received_; }
   void begin_body(Framing framing, std::size_t head_bytes) override;
-  BodyPiece next_body() override;
+  BodyPiece next_body(std::size_t most) override;
   std::span<const Field> response_trailers() const override { return reader_.trailers(); }
   void park() override;
 
@@ -42,7 +42,7 @@ class H1Upstream final : public UpstreamSide {
   UpstreamConnection& connection() { return *connection_; }
 
  private:
-  ReadResult::Status fill();
+  ReadResult::Status fill(std::size_t most);
 
   UpstreamConnectionPtr connection_;
   Scratch& scratch_;

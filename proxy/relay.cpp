@@ -69,7 +69,7 @@ Result<> Relay::pump_request() {
       more_to_do_ = true;
       break;
     }
-    const BodyPiece piece = client_.next_body();
+    const BodyPiece piece = client_.next_body(up_.bytes());
     if (piece.state == Failed) return fail(piece.fault);
     facts_.bytes_in += piece.bytes.size();
     if (piece.state != Later) last_progress_ = context_.loop.now();
@@ -80,6 +80,7 @@ Result<> Relay::pump_request() {
     }
     if (!taken) request_stuck_ = true;
     if (piece.state == Later) break;
+    up_.took(piece.bytes.size(), upstream_.can_take());
   }
   // An app that takes no more may have answered already: its response is read first.
   if (!upstream_.flush()) request_stuck_ = true;
@@ -132,7 +133,7 @@ Result<bool> Relay::pump_response() {
       more_to_do_ = true;
       return false;
     }
-    const BodyPiece piece = upstream_.next_body();
+    const BodyPiece piece = upstream_.next_body(down_.bytes());
     if (piece.state == Later) return false;
     last_progress_ = context_.loop.now();
     facts_.bytes_out += piece.bytes.size();
@@ -145,6 +146,7 @@ Result<bool> Relay::pump_response() {
     }
     if (!taken) return fail(Fault::ClientLeft);
     if (facts_.response_done) return true;
+    down_.took(piece.bytes.size(), client_.can_take());
   }
   return false;
 }

@@ -3,11 +3,14 @@
 #pragma once
 
 #include "config/app_config.hpp"
+#include "core/limits.hpp"
 #include "core/loop.hpp"
 #include "core/task.hpp"
 #include "proxy/pace.hpp"
 #include "proxy/sides.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -42,6 +45,23 @@ struct RelayFacts {
   bool is_upgrade = false;  ///< the app said 101: from now on it is a tunnel
 };
 
+/// How much is read at once: more while the other side takes all of it, little for one that does
+/// not, so that a slow side never has much waiting for it.
+class ReadSize {
+ public:
+  std::size_t bytes() const { return bytes_; }
+  void took(std::size_t piece, bool all) {
+    if (!all) {
+      bytes_ = limits::kRelayBytes;
+    } else if (piece >= bytes_ / 2) {
+      bytes_ = std::min(2 * bytes_, limits::kMaxRelayBytes);
+    }
+  }
+
+ private:
+  std::size_t bytes_ = limits::kRelayBytes;
+};
+
 class Relay {
  public:
   Relay(const RelaySetup& setup, RelayFacts& facts);
@@ -71,6 +91,8 @@ class Relay {
   RelayFacts& facts_;
   TimePoint last_progress_{};
   Pace pace_;
+  ReadSize up_;
+  ReadSize down_;
   int interims_ = 0;
   bool request_stuck_ = false;  // the app takes no more of the body
   bool more_to_do_ = false;

@@ -54,7 +54,8 @@ class ClientSide {
   virtual ~ClientSide() = default;
 
   // The request's body.
-  virtual BodyPiece next_body() = 0;
+  /// At most about `most` bytes are read for it.
+  virtual BodyPiece next_body(std::size_t most) = 0;
   virtual std::span<const Field> request_trailers() const = 0;
   /// Where the body stands, for may_retry().
   virtual bool body_is_replayable() const = 0;
@@ -117,7 +118,7 @@ class UpstreamSide {
   virtual bool has_received() const = 0;
   /// From now on next_body() follows `framing`.
   virtual void begin_body(Framing framing, std::size_t head_bytes) = 0;
-  virtual BodyPiece next_body() = 0;
+  virtual BodyPiece next_body(std::size_t most) = 0;
   virtual std::span<const Field> response_trailers() const = 0;
   /// Saves what lies in the worker's buffer; call before every suspension.
   virtual void park() = 0;

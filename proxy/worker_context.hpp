@@ -48,12 +48,12 @@ struct ConnectionBudget {
 /// Scratch memory of one worker: nothing in it lives over a suspension.
 struct Scratch {
   static constexpr std::size_t kOutBytes = 128 * 1024;
-  std::unique_ptr<char[]> in = std::make_unique_for_overwrite<char[]>(limits::kRelayBytes);
+  std::unique_ptr<char[]> in = std::make_unique_for_overwrite<char[]>(limits::kMaxRelayBytes);
   std::unique_ptr<char[]> to_client = std::make_unique_for_overwrite<char[]>(kOutBytes);
   std::unique_ptr<char[]> to_upstream = std::make_unique_for_overwrite<char[]>(kOutBytes);
   ResponseHead response;
 
-  std::span<char> in_span() { return {in.get(), limits::kRelayBytes}; }
+  std::span<char> in_span() { return {in.get(), limits::kMaxRelayBytes}; }
   std::span<char> to_client_span() { return {to_client.get(), kOutBytes}; }
   std::span<char> to_upstream_span() { return {to_upstream.get(), kOutBytes}; }
 };

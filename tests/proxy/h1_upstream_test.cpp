@@ -46,7 +46,7 @@ class H1UpstreamTest : public ::testing::Test {
   std::string body(State& end) {
     std::string out;
     while (true) {
-      const BodyPiece piece = upstream_->next_body();
+      const BodyPiece piece = upstream_->next_body(limits::kRelayBytes);
       out += piece.bytes;
       end = piece.state;
       if (piece.state != State::More) return out;
@@ -82,7 +82,7 @@ TEST_F(H1UpstreamTest, WhatIsNotTakenYetOutlivesASuspension) {
   say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n");
   ASSERT_EQ(head().status, ParseStatus::Complete);
   begin_body();
-  EXPECT_EQ(upstream_->next_body().bytes, "abc");
+  EXPECT_EQ(upstream_->next_body(limits::kRelayBytes).bytes, "abc");
   suspend();
   State end{};
   EXPECT_EQ(body(end), "def");
@@ -100,7 +100,7 @@ TEST_F(H1UpstreamTest, InterimHeadsComeOneByOne) {
   ASSERT_EQ(head().status, ParseStatus::Complete);
   EXPECT_EQ(scratch_.response.status, 204);
   begin_body();
-  EXPECT_EQ(upstream_->next_body().state, State::End);
+  EXPECT_EQ(upstream_->next_body(limits::kRelayBytes).state, State::End);
   EXPECT_TRUE(upstream_->is_clean());
 }
 
