@@ -65,7 +65,7 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
   thread_ = std::thread([this] {
     const std::string name = "worker-" + std::to_string(shared_.id.value);
     pthread_setname_np(pthread_self(), name.c_str());
-    loop_.run();
+    loop_.run_data_path();
   });
   return {};
 }

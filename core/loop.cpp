@@ -5,16 +5,18 @@
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 #include <cerrno>
+#include <mutex>
 #include <system_error>
 #include <vector>
 
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 namespace rooster {
 
@@ -52,7 +54,8 @@ namespace {
 
 constexpr std::size_t kWheelSlots = 1024;  // 102 s; a later deadline goes round again
 constexpr int kEventsPerTurn = 256;
-constexpr int kRoundsPerTurn = 4;  // of the set, before Asio's own work gets its turn
+constexpr int kRoundsPerTurn = 4;      // of the set, before Asio's own work gets its turn
+constexpr int kWorthAnotherRound = 8;  // events; after fewer the set is empty
 
 int make_set() {
   const int set = epoll_create1(EPOLL_CLOEXEC);
@@ -63,7 +66,13 @@ int make_set() {
 }  // namespace
 
 struct Loop::Impl {
-  Impl() : set(io, make_set()), ticker(io) {}
+  Impl() : set(io, make_set()), ticker(io), wakeup(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    if (!wakeup) throw std::system_error(errno, std::generic_category(), "eventfd");
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.ptr = this;  // no Pollable: posts are here
+    epoll_ctl(set.native_handle(), EPOLL_CTL_ADD, wakeup.get(), &event);
+  }
 
   asio::io_context io{1};
   asio::posix::stream_descriptor set;
@@ -77,7 +86,25 @@ struct Loop::Impl {
   int event_count = 0;
   bool in_turn = false;
   bool drain_posted = false;
+  bool blocks_in_set = false;  // run_data_path()
+  std::atomic<bool> is_stopped{false};
   std::vector<std::move_only_function<void()>> deferred;
+
+  Descriptor wakeup;  // readable while there are posts
+  std::mutex posts_mutex;
+  std::vector<std::move_only_function<void()>> posts;  // under posts_mutex
+
+  // The counter is taken back first: a post that comes in between is found in the queue.
+  void run_posts() {
+    std::uint64_t count = 0;
+    (void)!::read(wakeup.get(), &count, sizeof count);
+    std::vector<std::move_only_function<void()>> batch;
+    {
+      const std::lock_guard lock(posts_mutex);
+      batch.swap(posts);
+    }
+    for (auto& work : batch) work();
+  }
 
   void wait_for_set(Loop& loop) {
     set.async_wait(asio::posix::descriptor_base::wait_read, [this, &loop](auto failed) {
@@ -121,12 +148,41 @@ void Loop::run_for(Duration wait) {
   impl_->io.poll();
 }
 
+// Blocks in the set itself: a turn costs one syscall, where Asio's loop around it costs four.
+// Asio's own work (a worker has nearly none) is looked at with each tick.
+void Loop::run_data_path() {
+  Impl& impl = *impl_;
+  impl.blocks_in_set = true;
+  while (!impl.is_stopped.load(std::memory_order_relaxed)) {
+    const TimePoint next_tick =
+        impl.epoch + static_cast<std::int64_t>(impl.current_tick + 1) * Duration(limits::kTick);
+    const auto until_tick = std::chrono::ceil<std::chrono::milliseconds>(
+        std::max(next_tick - Clock::now(), Duration::zero()));
+    impl.in_turn = true;
+    dispatch_events(impl.ready.is_linked() ? 0 : static_cast<int>(until_tick.count()));
+    end_turn();
+    if (now_ < next_tick) continue;
+    tick();
+    impl.io.poll();
+  }
+  impl.blocks_in_set = false;
+}
+
 void Loop::stop() {
+  impl_->is_stopped.store(true, std::memory_order_relaxed);
   impl_->io.stop();
+  post([] {});
 }
 
 void Loop::post(std::move_only_function<void()> work) {
-  asio::post(impl_->io, [this, work = std::move(work)]() mutable { turn(work); });
+  bool was_empty = false;
+  {
+    const std::lock_guard lock(impl_->posts_mutex);
+    was_empty = impl_->posts.empty();
+    impl_->posts.push_back(std::move(work));
+  }
+  const std::uint64_t one = 1;
+  if (was_empty) (void)!::write(impl_->wakeup.get(), &one, sizeof one);
 }
 
 void Loop::defer(std::move_only_function<void()> work) {
@@ -140,32 +196,43 @@ void Loop::begin_turn() {
 }
 
 void Loop::dispatch_set() {
-  Impl& impl = *impl_;
-  impl.in_turn = true;
+  impl_->in_turn = true;
   for (int round = 0; round < kRoundsPerTurn; ++round) {
-    now_ = Clock::now();
-    impl.event_count = epoll_wait(impl.set.native_handle(), impl.events.data(), kEventsPerTurn, 0);
-    if (impl.event_count <= 0) break;
-    for (impl.event_index = 0; impl.event_index < impl.event_count; ++impl.event_index) {
-      const epoll_event& event = impl.events[static_cast<std::size_t>(impl.event_index)];
-      auto* pollable = static_cast<Pollable*>(event.data.ptr);
-      if (pollable == nullptr) continue;  // destroyed earlier in this batch
-      std::uint8_t bits = 0;
-      if (event.events & EPOLLIN) bits |= Pollable::kReadable;
-      if (event.events & EPOLLOUT) bits |= Pollable::kWritable;
-      if (event.events & EPOLLRDHUP) bits |= Pollable::kReadable | Pollable::kPeerClosed;
-      if (event.events & (EPOLLHUP | EPOLLERR)) {
-        bits |= Pollable::kReadable | Pollable::kWritable | Pollable::kBroken;
-      }
-      pollable->ready_ |= bits;
-      if (pollable->waiter_ != nullptr && (pollable->wanted_ & bits) != 0) {
-        pollable->waiter_->resume_with(Woke::Ready);
-      }
-    }
-    impl.event_count = 0;
-    run_ready();
+    if (dispatch_events(0) < kWorthAnotherRound) break;
   }
   end_turn();
+}
+
+// One look at the set, waiting at most `milliseconds`; returns how many events there were.
+int Loop::dispatch_events(int milliseconds) {
+  Impl& impl = *impl_;
+  const int count =
+      epoll_wait(impl.set.native_handle(), impl.events.data(), kEventsPerTurn, milliseconds);
+  now_ = Clock::now();
+  impl.event_count = std::max(count, 0);
+  for (impl.event_index = 0; impl.event_index < impl.event_count; ++impl.event_index) {
+    const epoll_event& event = impl.events[static_cast<std::size_t>(impl.event_index)];
+    if (event.data.ptr == nullptr) continue;  // destroyed earlier in this batch
+    if (event.data.ptr == impl_.get()) {
+      impl.run_posts();
+      continue;
+    }
+    auto* pollable = static_cast<Pollable*>(event.data.ptr);
+    std::uint8_t bits = 0;
+    if (event.events & EPOLLIN) bits |= Pollable::kReadable;
+    if (event.events & EPOLLOUT) bits |= Pollable::kWritable;
+    if (event.events & EPOLLRDHUP) bits |= Pollable::kReadable | Pollable::kPeerClosed;
+    if (event.events & (EPOLLHUP | EPOLLERR)) {
+      bits |= Pollable::kReadable | Pollable::kWritable | Pollable::kBroken;
+    }
+    pollable->ready_ |= bits;
+    if (pollable->waiter_ != nullptr && (pollable->wanted_ & bits) != 0) {
+      pollable->waiter_->resume_with(Woke::Ready);
+    }
+  }
+  impl.event_count = 0;
+  run_ready();
+  return std::max(count, 0);
 }
 
 // Resumes those that were scheduled until now; what they schedule in turn waits for the next turn.
@@ -190,7 +257,7 @@ void Loop::end_turn() {
     for (auto& one : work) one();
   }
   impl.in_turn = false;
-  if (impl.ready.is_linked() && !impl.drain_posted) {
+  if (impl.ready.is_linked() && !impl.drain_posted && !impl.blocks_in_set) {
     impl.drain_posted = true;
     post([this] { impl_->drain_posted = false; });
   }

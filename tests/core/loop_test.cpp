@@ -272,6 +272,30 @@ TEST(Loop, PostsRunOnItsThread) {
   EXPECT_EQ(ran, expected);
 }
 
+TEST(Loop, TheDataPathRunsPostsDescriptorsAndDeadlines) {
+  Loop loop;
+  TaskGroup group(loop);
+  Pair pair(loop);
+  Waiter reader(group);
+  Waiter sleeper(group);
+  std::vector<Woke> read_woke;
+  std::vector<Woke> sleep_woke;
+  bool fired = false;
+  Timer timer(loop, [&] { fired = true; });
+  std::thread thread([&] { loop.run_data_path(); });
+  loop.post([&] {
+    timer.set(Clock::now() + 1ms);
+    group.spawn(wait_once(reader, kNever, {&*pair.ours, Pollable::kReadable}, read_woke));
+    group.spawn(wait_once(sleeper, loop.now() + 250ms, {}, sleep_woke));
+    group.when_empty([&] { loop.stop(); });
+    (void)!write(pair.theirs.get(), "x", 1);
+  });
+  thread.join();
+  EXPECT_EQ(read_woke, std::vector{Woke::Ready});
+  EXPECT_EQ(sleep_woke, std::vector{Woke::Deadline});
+  EXPECT_TRUE(fired);
+}
+
 TEST(Timer, FiresOnceAtItsTimeAndCanBeMoved) {
   Loop loop;
   int fired = 0;
