@@ -119,4 +119,5 @@ def test_an_app_that_prints_without_end_is_not_held_up_nor_kept_whole(make_node)
     before = node.memory_kib()
     time.sleep(1)
     assert app.request("/after").status == 200
-    assert node.memory_kib() - before < 4096
+    # 16 MiB of lines are kept and 4 MiB are on their way at most, whenever that fill is reached; the app writes hundreds.
+    assert node.memory_kib() - before < 32 * 1024
