@@ -2,7 +2,7 @@
 //
 // A Loop is one Asio io_context (posts, exact timers, signals, c-ares) in which one edge-triggered
 // epoll set stands as a single descriptor; every data-path descriptor is registered in that set
-// once (docs/decisions/0004). A coroutine waits through its Waiter: for descriptors, a
+// once (docs/decisions/0004, 0013). A coroutine waits through its Waiter: for descriptors, a
 // notification, a deadline or an interruption, whichever comes first. All of this belongs to the
 // loop's own thread, except Loop::post and Loop::stop.
 #pragma once
