@@ -24,6 +24,10 @@ using WorkerId = Id<struct WorkerTag, std::uint8_t>;
 /// At most this many workers: one bit each in a machine's waiters mask.
 inline constexpr std::size_t kMaxWorkers = 64;
 
+/// A private network's number: 32 random bits, the second and third group of its /48. 0 is reserved
+/// for the node's own addresses (fdaa::3).
+using NetworkId = Id<struct NetworkTag>;
+
 /// A machine's name: 14 hexadecimal digits, stable as long as the machine is configured.
 struct MachineId {
   std::string value;

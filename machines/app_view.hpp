@@ -54,6 +54,9 @@ struct MachineView {
   std::string region{};
   std::string group{};  ///< process group
   IpAddress address{};
+  IpAddress private_address{};  ///< in its network (fdaa:…:2); unset where it has none
+  bool netns =
+      false;  ///< has a network namespace of its own: dialled through sockets made in there
   std::map<std::uint16_t, std::uint16_t>
       ports{};  ///< internal port -> the port it really listens on
   std::shared_ptr<MachineLoad> load{};
@@ -75,6 +78,8 @@ struct MachineView {
 struct AppView {
   AppId id{};
   std::shared_ptr<const config::AppConfig> config{};
+  NetworkId network{};  ///< the private network it lies in
+  IpAddress flycast{};  ///< its services' private address; unset where it has none
   std::vector<MachineView> machines{};
   std::vector<WakeState> wakes{};  ///< one per process group, at least one
   std::shared_ptr<AppWaiting> waiting{};
