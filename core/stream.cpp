@@ -86,7 +86,7 @@ std::ptrdiff_t Stream::receive(char* into, std::size_t size) {
   if (!pollable_.is(Pollable::kReadable)) return -EAGAIN;
   for (int tries = 0; tries < 4; ++tries) {
     const ssize_t got = ::recv(pollable_.fd(), into, size, 0);
-    if (got == 0 && was_reset_) return -ECONNRESET;
+    if (got == 0 && (was_reset_ || (reset_flag_ && reset_flag_->load()))) return -ECONNRESET;
     if (got >= 0) {
       if (got > 0 && static_cast<std::size_t>(got) < size &&
           !pollable_.is(Pollable::kPeerClosed | Pollable::kBroken)) {

@@ -12,6 +12,7 @@
 
 #include <openssl/types.h>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -24,6 +25,10 @@ struct SslDeleter {
   void operator()(SSL* ssl) const;
 };
 using SslPtr = std::unique_ptr<SSL, SslDeleter>;
+
+/// Says of a socketpair that its end was a reset; whoever sets it does so before it closes the
+/// other side.
+using ResetFlag = std::shared_ptr<const std::atomic<bool>>;
 
 /// What one attempt to read gave.
 struct ReadResult {
@@ -48,6 +53,9 @@ class Stream {
   /// From now on everything goes through `ssl`; call before the first byte.
   void secure(SslPtr ssl);
   SSL* ssl() const { return ssl_.get(); }
+  /// The end of the bytes is a failure if `flag` is set by then: for descriptors that can't be
+  /// reset (a tunnel's socketpairs).
+  void watch_reset(ResetFlag flag) { reset_flag_ = std::move(flag); }
 
   /// One attempt. `bytes` smaller than `into` under plain TCP means the kernel had no more.
   ReadResult read(std::span<char> into);
@@ -95,6 +103,7 @@ class Stream {
 
   Pollable pollable_;
   SslPtr ssl_;
+  ResetFlag reset_flag_;
   std::vector<char> pending_;
   std::size_t pending_begin_ = 0;
   std::size_t corked_ = 0;

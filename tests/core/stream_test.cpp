@@ -137,6 +137,24 @@ TEST(Stream, AFailedPeerIsToldByTheNextWrite) {
   EXPECT_EQ(ends.a->sent_bytes(), 0u);
 }
 
+TEST(Stream, AnEndIsAFailureWhereItsFlagSaysReset) {
+  Loop loop;
+  const Ends ends(loop);
+  const auto reset = std::make_shared<std::atomic<bool>>(false);
+  ends.b->watch_reset(reset);
+  ends.a->write("half an answer");
+  EXPECT_EQ(read_all(loop, *ends.b, 14), "half an answer");
+  reset->store(true);
+  ends.a->close();
+  char byte = 0;
+  Status status = Status::Later;
+  for (int turn = 0; turn < 5000 && status == Status::Later; ++turn) {
+    loop.run_for(1ms);
+    status = ends.b->read({&byte, 1}).status;
+  }
+  EXPECT_EQ(status, Status::Failed);
+}
+
 TEST(Stream, CarriesTlsBothWays) {
   Loop loop;
   TlsPair tls;
