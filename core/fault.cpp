@@ -100,6 +100,24 @@ FaultText describe(Fault fault) {
       return {"upstream_unresolved", "PC02", 502, Upstream, "The app's address does not resolve."};
     case Fault::AppExited:
       return {"app_exited", "PC03", 502, Machine, "The app exited meanwhile."};
+    case Fault::BadToken:
+      return {"bad_token", "", 401, Client,
+              "The token is unknown, has ended or was revoked; ask for another and log in again."};
+    case Fault::TokenBackoff:
+      return {"token_backoff", "", 429, Client,
+              "Too many bad tokens came from this address; try again in a minute."};
+    case Fault::NotAllowed:
+      return {"not_allowed", "", 403, Client,
+              "The token does not give this right, or not for this app."};
+    case Fault::NoSuchPeer:
+      return {"no_such_peer", "", 404, Client,
+              "There is no peer of this name; rooster wireguard list shows them."};
+    case Fault::PeerExists:
+      return {"peer_exists", "", 409, Client,
+              "A peer of this name or key is there already; choose another name."};
+    case Fault::TooManyPeers:
+      return {"too_many_peers", "", 429, Client,
+              "This token has as many live peers as it may have; end some of its commands."};
     case Fault::TlsHandshake:
       return {"tls_handshake", "PT04", 0, Client, "TLS handshake failed."};
     case Fault::DescriptorsExhausted:

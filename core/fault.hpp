@@ -52,6 +52,13 @@ enum class Fault : std::uint8_t {
   UpstreamTruncated,    ///< response body shorter than announced
   UpstreamUnresolved,   ///< its hostname has no address
   AppExited,            ///< the machine exited with the exchange in flight
+  // peers and tokens of the private network
+  BadToken,      ///< unknown, ended or revoked
+  TokenBackoff,  ///< too many bad ones from this source
+  NotAllowed,    ///< the token's rights don't go that far
+  NoSuchPeer,
+  PeerExists,
+  TooManyPeers,
   // ours
   TlsHandshake,
   DescriptorsExhausted,
