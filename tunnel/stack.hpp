@@ -29,7 +29,7 @@ struct Dialled {
 };
 
 /// A packet (inner: IPv4 or IPv6) in memory that somebody else owns.
-using Packet = std::span<std::byte>;
+using Packet = std::span<std::uint8_t>;
 
 /// Where a stack's packets go in and out. Belongs to one loop.
 class PacketPort {
