@@ -97,7 +97,8 @@ Result<std::size_t> RequestReader::put(std::string_view bytes) {
     if (!coding.empty() && (!boost::beast::iequals(coding, "chunked") || message.version() != 11)) {
       return fail(Fault::BadRequest, "transfer-encoding is not chunked");
     }
-    if (!message.target().starts_with('/')) {
+    // CONNECT's target is a host and a port, which its handler checks.
+    if (!message.target().starts_with('/') && message.method() != http::verb::connect) {
       return fail(Fault::BadRequest, "the target is not a path");
     }
   }
@@ -230,6 +231,13 @@ std::string encode_response_head(int status, const Fields& fields, Framing frami
   if (framing == Framing::Length) head += fmt::format("Content-Length: {}\r\n", length);
   if (framing == Framing::Chunked) head += "Transfer-Encoding: chunked\r\n";
   if (!keep_alive) head += "Connection: close\r\n";
+  head += "\r\n";
+  return head;
+}
+
+std::string encode_upgrade_head(int status, const Fields& fields) {
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status, reason_of(status));
+  append_fields(head, fields);
   head += "\r\n";
   return head;
 }

@@ -73,6 +73,8 @@ enum class Framing : std::uint8_t { Length, Chunked, UntilClose };
 /// A response's head. `length` counts for Framing::Length.
 std::string encode_response_head(int status, const Fields& fields, Framing framing,
                                  std::size_t length, bool keep_alive);
+/// The head after which the connection is no longer HTTP's: 101, or 200 to a CONNECT.
+std::string encode_upgrade_head(int status, const Fields& fields);
 /// `text` as one chunk (RFC 9112 §7.1); must not be empty.
 std::string encode_chunk(std::string_view text);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";

@@ -2,6 +2,8 @@
 // checks): values, read whole. The proxied traffic has its own parser in proxy/.
 #pragma once
 
+#include "core/address.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,7 +29,8 @@ struct HttpRequest {
   std::string target = "/";  ///< as sent: path and query
   Fields fields;             ///< as sent, in order
   std::string body;
-  std::optional<PeerCredentials> peer;  ///< only over a unix socket
+  std::optional<PeerCredentials> peer;  ///< only over a unix socket that was accepted here
+  std::optional<IpAddress> source;      ///< only on an adopted connection: who calls
 
   /// The first field of that name, in any case; "" if there is none.
   std::string_view field(std::string_view name) const;

@@ -62,14 +62,13 @@ HttpReply HttpReply::text(std::string body, int status) {
 
 struct HttpServer::Impl {
   Impl(Loop& loop_, Descriptor listener_, Handler handler_, HttpServerLimits limits_)
-      : loop(loop_),
-        listener(loop_, std::move(listener_)),
-        handler(std::move(handler_)),
-        limits(limits_),
-        group(loop_) {}
+      : loop(loop_), handler(std::move(handler_)), limits(limits_), group(loop_) {
+    if (listener_) listener.emplace(loop_, std::move(listener_));
+  }
 
   Task<> accept_loop();
-  Task<> serve(Descriptor descriptor);
+  Task<> serve(Descriptor descriptor, std::string input, std::optional<IpAddress> source);
+  Task<> take_over(Stream& stream, Waiter& waiter, HttpReply reply, std::string input);
   Task<bool> read_request(Stream& stream, Waiter& waiter, std::string& input,
                           RequestReader& reader);
   Task<bool> write_reply(Stream& stream, Waiter& waiter, HttpReply reply, bool to_head,
@@ -78,7 +77,7 @@ struct HttpServer::Impl {
   void accept_all();
 
   Loop& loop;
-  Pollable listener;
+  std::optional<Pollable> listener;
   Handler handler;
   HttpServerLimits limits;
   TaskGroup group;
@@ -90,15 +89,15 @@ struct HttpServer::Impl {
 void HttpServer::Impl::accept_all() {
   exhausted = false;
   while (open < limits.connections) {
-    Descriptor accepted(::accept4(listener.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    Descriptor accepted(::accept4(listener->fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted) {
       ++open;
-      group.spawn(serve(std::move(accepted)));
+      group.spawn(serve(std::move(accepted), {}, std::nullopt));
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      listener.clear(Pollable::kReadable);
+      listener->clear(Pollable::kReadable);
     } else {
       exhausted = true;  // no descriptors: look again in a while rather than at once
     }
@@ -112,7 +111,7 @@ Task<> HttpServer::Impl::accept_loop() {
   while (true) {
     const bool waits_for_room = exhausted || open >= limits.connections;
     const Interest interest =
-        waits_for_room ? Interest{} : Interest{&listener, Pollable::kReadable};
+        waits_for_room ? Interest{} : Interest{&*listener, Pollable::kReadable};
     const TimePoint again = exhausted ? loop.now() + 1s : kNever;
     if (co_await waiter.wait(again, interest) == Woke::Interrupted) break;
     accept_all();
@@ -121,12 +120,13 @@ Task<> HttpServer::Impl::accept_loop() {
   co_return {};
 }
 
-Task<> HttpServer::Impl::serve(Descriptor descriptor) {
+Task<> HttpServer::Impl::serve(Descriptor descriptor, std::string input,
+                               std::optional<IpAddress> source) {
   {
-    const auto peer = credentials_of(descriptor.get());
+    // An adopted one may be a socketpair of our own, whose credentials are ours and say nothing.
+    const auto peer = source ? std::nullopt : credentials_of(descriptor.get());
     Stream stream(loop, std::move(descriptor));
     Waiter waiter(group);
-    std::string input;
     bool again = true;
     while (again) {
       RequestReader reader(limits.head_bytes, limits.body_bytes);
@@ -137,16 +137,21 @@ Task<> HttpServer::Impl::serve(Descriptor descriptor) {
       const bool keep_alive = reader.keeps_alive();
       HttpRequest request = reader.take();
       request.peer = peer;
+      request.source = source;
       auto reply = co_await handler(request, waiter);
       if (!reply) {
         co_await refuse(stream, waiter, reply.error());
+        break;
+      }
+      if (reply->takeover) {
+        co_await take_over(stream, waiter, std::move(*reply), std::move(input));
         break;
       }
       const auto written = co_await write_reply(stream, waiter, std::move(*reply),
                                                 request.method == "HEAD", http_1_0, keep_alive);
       again = written && *written;
     }
-    stream.shutdown_write();
+    if (stream.fd() >= 0) stream.shutdown_write();
   }
   --open;
   if (acceptor != nullptr) acceptor->notify();
@@ -214,6 +219,14 @@ Task<bool> HttpServer::Impl::write_reply(Stream& stream, Waiter& waiter, HttpRep
   co_return drained.has_value() && keep_alive;
 }
 
+Task<> HttpServer::Impl::take_over(Stream& stream, Waiter& waiter, HttpReply reply,
+                                   std::string input) {
+  if (reply.status != 0 && !stream.write(encode_upgrade_head(reply.status, reply.fields))) {
+    co_return Error(Fault::ClientLeft);
+  }
+  co_return co_await reply.takeover(stream, std::move(input), waiter);
+}
+
 Task<> HttpServer::Impl::refuse(Stream& stream, Waiter& waiter, const Error& error) {
   const FaultText text = describe(error.fault);
   HttpReply reply;
@@ -227,7 +240,13 @@ Task<> HttpServer::Impl::refuse(Stream& stream, Waiter& waiter, const Error& err
 
 HttpServer::HttpServer(Loop& loop, Descriptor listener, Handler handler, HttpServerLimits limits)
     : impl_(std::make_unique<Impl>(loop, std::move(listener), std::move(handler), limits)) {
-  impl_->group.spawn(impl_->accept_loop());
+  if (impl_->listener) impl_->group.spawn(impl_->accept_loop());
+}
+
+void HttpServer::adopt(Descriptor connection, std::string input, const IpAddress& source) {
+  if (impl_->open >= impl_->limits.connections) return;
+  ++impl_->open;
+  impl_->group.spawn(impl_->serve(std::move(connection), std::move(input), source));
 }
 
 HttpServer::~HttpServer() = default;

@@ -46,6 +46,9 @@ struct HttpReply {
   std::string body;  ///< the whole body, or with `stream` its beginning
   /// Set: what it writes follows as chunks, and its end ends the reply.
   std::function<Task<>(BodyWriter&)> stream;
+  /// Set: HTTP is over after the head (without one where the status is 0), `input` has come
+  /// already, and the connection closes at its end. It may release the stream's descriptor.
+  std::function<Task<>(Stream& stream, std::string input, Waiter& waiter)> takeover;
 
   static HttpReply json(std::string body, int status = 200);
   static HttpReply text(std::string body, int status = 200);
@@ -70,10 +73,17 @@ class HttpServer {
 
   /// Serves on `listener` (listening, non-blocking; unix or TCP) from now on.
   HttpServer(Loop& loop, Descriptor listener, Handler handler, HttpServerLimits limits = {});
+  /// Without a listener: serves what it adopts.
+  HttpServer(Loop& loop, Handler handler, HttpServerLimits limits = {})
+      : HttpServer(loop, Descriptor(), std::move(handler), limits) {}
   /// After when_stopped has called back.
   ~HttpServer();
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
+
+  /// Serves a connection that was accepted elsewhere, of which `input` is read already. Its
+  /// requests carry `source` and no credentials. Beyond the limit of connections it is closed.
+  void adopt(Descriptor connection, std::string input, const IpAddress& source);
 
   /// Stops accepting, interrupts all connections; `done` runs once nothing of it is left.
   void stop(std::move_only_function<void()> done);

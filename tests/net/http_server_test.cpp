@@ -4,8 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
+#include <cctype>
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 namespace rooster::net {
@@ -239,6 +242,81 @@ TEST(HttpRequest, DecodesItsQuery) {
   EXPECT_EQ(request.query("bad"), "%zz");
   EXPECT_EQ(request.query("none"), std::nullopt);
   EXPECT_EQ(encode_query("a b/ü"), "a%20b%2F%C3%BC");
+}
+
+Task<> shout(Stream& stream, std::string input, Waiter& waiter) {
+  while (!input.contains('.')) {
+    std::array<char, 100> block{};
+    const ReadResult got = stream.read(block);
+    if (got.status == ReadResult::Status::Some) {
+      input.append(block.data(), got.bytes);
+    } else if (got.status != ReadResult::Status::Later) {
+      co_return Error(Fault::ClientLeft);
+    } else if (co_await waiter.wait(kNever, stream.readable()) == Woke::Interrupted) {
+      co_return Error(waiter.interrupted_by());
+    }
+  }
+  for (char& c : input) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  stream.write(input);
+  co_return {};
+}
+
+Task<HttpReply> upgrading(const HttpRequest& request, Waiter&) {
+  HttpReply reply;
+  reply.status = request.method == "CONNECT" ? 200 : 101;
+  reply.fields = {{"Connection", "Upgrade"}, {"Upgrade", "shout/1"}};
+  if (request.source) reply.fields.emplace_back("Source", request.source->to_string());
+  if (request.peer) reply.fields.emplace_back("Peer", std::to_string(request.peer->uid));
+  reply.takeover = shout;
+  co_return reply;
+}
+
+TEST(HttpServer, GivesTheConnectionAwayAfterAnUpgrade) {
+  TcpServing serving(upgrading);
+  RawClient client(serving.port);
+  client.send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}hel");
+  EXPECT_EQ(client.read_until("\r\n\r\n"),
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shout/1\r\n\r\n");
+  client.send("lo.");
+  EXPECT_EQ(client.read_all(), "HELLO.");
+}
+
+TEST(HttpServer, TakesAConnectsTarget) {
+  TcpServing serving(upgrading);
+  RawClient client(serving.port);
+  client.send("CONNECT db.internal:5432 HTTP/1.1\r\nHost: x\r\n\r\nbytes.");
+  const std::string all = client.read_all();
+  EXPECT_TRUE(all.starts_with("HTTP/1.1 200 OK\r\n")) << all;
+  EXPECT_TRUE(all.ends_with("\r\n\r\nBYTES.")) << all;
+}
+
+TEST(HttpServer, TellsAnAdoptedConnectionBySourceAndNeverByCredentials) {
+  Loop loop;
+  HttpServer server(loop, upgrading, {.connections = 1});
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
+  const Descriptor near(ends[0]);
+  server.adopt(Descriptor(ends[1]), "GET / HTTP/1.1\r\nHost: x\r\n", *IpAddress::parse("fdaa::9"));
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
+  const Descriptor beyond(ends[0]);
+  server.adopt(Descriptor(ends[1]), "", *IpAddress::parse("fdaa::9"));
+  char byte = 0;
+  EXPECT_EQ(::recv(beyond.get(), &byte, 1, 0), 0) << "closed at once";
+
+  ASSERT_EQ(::send(near.get(), "\r\n.", 3, MSG_NOSIGNAL), 3);
+  std::string all;
+  for (int i = 0; i < 1000 && !all.ends_with("\r\n\r\n."); ++i) {
+    loop.run_for(5ms);
+    std::array<char, 1000> block{};
+    const ssize_t got = ::recv(near.get(), block.data(), block.size(), 0);
+    if (got > 0) all.append(block.data(), static_cast<std::size_t>(got));
+  }
+  EXPECT_NE(all.find("Source: fdaa::9\r\n"), std::string::npos) << all;
+  EXPECT_EQ(all.find("Peer:"), std::string::npos) << all;
+  bool stopped = false;
+  server.stop([&stopped] { stopped = true; });
+  for (int i = 0; i < 1000 && !stopped; ++i) loop.run_for(5ms);
+  EXPECT_TRUE(stopped);
 }
 
 }  // namespace
