@@ -3,6 +3,7 @@
 // directions.
 #include "keeper/protocol.hpp"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <type_traits>
@@ -34,9 +35,13 @@ class Writer {
     put(static_cast<std::uint32_t>(text.size()));
     packet_.bytes += text;
   }
-  void put(std::optional<std::uint32_t>& number) {
-    put(number.has_value());
-    if (number) put(*number);
+  void put(IpAddress& address) {
+    for (const std::uint8_t byte : address.bytes()) put(byte);
+  }
+  template <class T>
+  void put(std::optional<T>& value) {
+    put(value.has_value());
+    if (value) put(*value);
   }
   void put(Descriptor& descriptor) {
     put(static_cast<bool>(descriptor));
@@ -102,10 +107,16 @@ class Reader {
     text.assign(rest_.substr(0, size));
     rest_.remove_prefix(size);
   }
-  void get(std::optional<std::uint32_t>& number) {
+  void get(IpAddress& address) {
+    std::array<std::uint8_t, 16> bytes{};
+    for (std::uint8_t& byte : bytes) get(byte);
+    address = IpAddress::from_bytes(bytes);
+  }
+  template <class T>
+  void get(std::optional<T>& value) {
     bool has = false;
     get(has);
-    if (ok_ && has) get(number.emplace());
+    if (ok_ && has) get(value.emplace());
   }
   void get(Descriptor& descriptor) {
     bool has = false;
@@ -156,9 +167,13 @@ void fields(Archive& a, Unlisten& m) {
   a(m.name, m.host, m.port);
 }
 template <class Archive>
+void fields(Archive& a, MachineNetwork& m) {
+  a(m.address, m.address_v4, m.hosts, m.resolvers);
+}
+template <class Archive>
 void fields(Archive& a, Spawn& m) {
   a(m.machine, m.argv, m.env, m.cwd, m.uid, m.gid, m.user, m.cgroup, m.kill_signal, m.kill_timeout,
-    m.wants_notify, m.fingerprint);
+    m.wants_notify, m.fingerprint, m.network);
 }
 template <class Archive>
 void fields(Archive& a, Signal& m) {
@@ -193,20 +208,61 @@ void fields(Archive& a, KeepMachines& m) {
   a(m.keep);
 }
 template <class Archive>
+void fields(Archive& a, Hub& m) {
+  a(m.tun_name, m.tun_device, m.tun_mtu, m.tun_offload, m.is_gateway, m.listeners, m.addresses);
+}
+template <class Archive>
+void fields(Archive& a, Endpoint& m) {
+  a(m.address, m.port);
+}
+template <class Archive>
+void fields(Archive& a, Subnet& m) {
+  a(m.address, m.bits);
+}
+template <class Archive>
+void fields(Archive& a, Catch& m) {
+  a(m.clear, m.add_addresses, m.remove_addresses, m.add_ports, m.remove_ports, m.add_pings,
+    m.remove_pings, m.add_peers, m.remove_peers);
+}
+template <class Archive>
+void fields(Archive& a, Sockets& m) {
+  a(m.machine, m.family, m.is_datagram, m.is_transparent, m.count);
+}
+template <class Archive>
+void fields(Archive& a, Exec& m) {
+  a(m.machine, m.argv, m.env, m.cwd, m.uid, m.gid, m.user, m.wants_pty, m.rows, m.columns);
+}
+template <class Archive>
+void fields(Archive& a, ExecSignal& m) {
+  a(m.exec, m.signal);
+}
+template <class Archive>
+void fields(Archive& a, Attach& m) {
+  a(m.machine, m.address, m.address_v4, m.wants_notify);
+}
+template <class Archive>
+void fields(Archive& a, Detach& m) {
+  a(m.machine);
+}
+template <class Archive>
 void fields(Archive& a, Failed& m) {
   a(m.error, m.text);
 }
 template <class Archive>
 void fields(Archive& a, Welcome& m) {
-  a(m.generation, m.keeper_pid, m.is_root, m.can_freeze, m.cgroup);
+  a(m.generation, m.keeper_pid, m.is_root, m.can_freeze, m.cgroup, m.no_private_network);
 }
 template <class Archive>
 void fields(Archive& a, Listening& m) {
   a(m.port, m.sockets);
 }
 template <class Archive>
+void fields(Archive& a, MachinePlace& m) {
+  a(m.address, m.address_v4, m.diag);
+}
+template <class Archive>
 void fields(Archive& a, Spawned& m) {
-  a(m.pid, m.start_time, m.cgroup, m.user_applied, m.pidfd, m.output, m.notify);
+  a(m.pid, m.start_time, m.cgroup, m.user_applied, m.pidfd, m.output, m.notify, m.place);
 }
 template <class Archive>
 void fields(Archive& a, SpawnFailed& m) {
@@ -223,6 +279,26 @@ void fields(Archive& a, Machines& m) {
 template <class Archive>
 void fields(Archive& a, Fetched& m) {
   a(m.descriptor);
+}
+template <class Archive>
+void fields(Archive& a, HubReady& m) {
+  a(m.tun, m.no_tun, m.no_catch, m.listeners, m.dns_datagrams, m.dns_listener);
+}
+template <class Archive>
+void fields(Archive& a, SocketsMade& m) {
+  a(m.sockets);
+}
+template <class Archive>
+void fields(Archive& a, Executed& m) {
+  a(m.exec, m.pid, m.pidfd, m.input, m.output, m.errors, m.terminal);
+}
+template <class Archive>
+void fields(Archive& a, Attached& m) {
+  a(m.address_v4, m.network, m.diag, m.notify);
+}
+template <class Archive>
+void fields(Archive& a, ExecExited& m) {
+  a(m.exec, m.code, m.signal);
 }
 template <class Archive>
 void fields(Archive& a, Exited& m) {
@@ -290,10 +366,18 @@ bool is_name(const std::string& text) {
   return text.size() <= kMaxNameBytes && !has_zero(text);
 }
 
-bool is_acceptable(const Spawn& spawn) {
-  for (const auto* list : {&spawn.argv, &spawn.env})
+bool are_acceptable(const std::vector<std::string>& argv, const std::vector<std::string>& env) {
+  for (const auto* list : {&argv, &env})
     for (const std::string& text : *list)
       if (has_zero(text)) return false;
+  return true;
+}
+
+bool is_acceptable(const Spawn& spawn) {
+  if (!are_acceptable(spawn.argv, spawn.env)) return false;
+  if (spawn.network && (spawn.network->hosts.size() > kMaxTextBytes ||
+                        spawn.network->resolvers.size() > kMaxTextBytes))
+    return false;
   return is_name(spawn.machine) && is_name(spawn.cgroup) && is_name(spawn.user) &&
          is_name(spawn.fingerprint) && !has_zero(spawn.cwd) && !spawn.machine.empty();
 }
@@ -304,6 +388,24 @@ bool is_acceptable(const Listen& listen) {
 bool is_acceptable(const Store& store) {
   return is_name(store.name) && static_cast<bool>(store.descriptor);
 }
+bool is_acceptable(const Hub& hub) {
+  constexpr std::size_t kMaxInterfaceName = 15;  // IFNAMSIZ - 1
+  return hub.tun_name.size() <= kMaxInterfaceName && !has_zero(hub.tun_name) &&
+         hub.tun_name.find('/') == std::string::npos && !has_zero(hub.tun_device) &&
+         hub.listeners <= kMaxListeners;
+}
+bool is_acceptable(const Catch& change) {
+  const auto fits = [](const Subnet& one) { return one.bits <= 128; };
+  return std::ranges::all_of(change.add_peers, fits) &&
+         std::ranges::all_of(change.remove_peers, fits);
+}
+bool is_acceptable(const Sockets& sockets) {
+  return is_name(sockets.machine) && sockets.count >= 1 && sockets.count <= kMaxSocketsPerReply;
+}
+bool is_acceptable(const Exec& exec) {
+  return is_name(exec.machine) && is_name(exec.user) && !has_zero(exec.cwd) &&
+         are_acceptable(exec.argv, exec.env);
+}
 template <class Message>
 bool is_acceptable(const Message&) {
   return true;
@@ -312,9 +414,9 @@ bool is_acceptable(const Message&) {
 }  // namespace
 
 std::string_view to_string(SpawnStep step) {
-  constexpr std::array<std::string_view, 10> kNames = {"prepare",    "fork",   "session", "stdio",
-                                                       "cgroup",     "limits", "user",    "chdir",
-                                                       "privileges", "exec"};
+  constexpr std::array<std::string_view, 12> kNames = {"prepare", "fork",  "namespaces", "mounts",
+                                                       "session", "stdio", "cgroup",     "limits",
+                                                       "user",    "chdir", "privileges", "exec"};
   return kNames.at(static_cast<std::size_t>(step));
 }
 

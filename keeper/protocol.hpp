@@ -3,6 +3,7 @@
 // it. Every request gets exactly one reply.
 #pragma once
 
+#include "core/address.hpp"
 #include "core/descriptor.hpp"
 
 #include <chrono>
@@ -17,7 +18,7 @@ namespace rooster::keeper {
 
 using Descriptors = std::vector<Descriptor>;
 
-inline constexpr std::uint8_t kProtocolVersion = 1;
+inline constexpr std::uint8_t kProtocolVersion = 2;
 inline constexpr std::size_t kMaxMessageBytes =
     2 * 1024 * 1024;                                 // argv + env, as Linux bounds them
 inline constexpr std::size_t kMaxStrings = 8192;     // in one argv or env
@@ -26,6 +27,8 @@ inline constexpr std::size_t kMaxListeners = 64;     // of one address: one per 
 inline constexpr std::size_t kMaxDescriptors = 128;  // of one message; the kernel's bound is 253
 inline constexpr std::size_t kMachinesPerReply = 5;  // with their tails still one datagram
 inline constexpr std::size_t kOutputTailBytes = 4096;
+inline constexpr std::size_t kMaxSocketsPerReply = 64;
+inline constexpr std::size_t kMaxTextBytes = 16 * 1024;  // of a machine's hosts or resolv.conf
 
 // ---- requests, server -> keeper ----
 
@@ -53,6 +56,14 @@ struct Unlisten {
   std::uint16_t port = 0;  ///< as in Listen, not the kernel's choice
 };
 
+/// A machine's place in its private network. Its /48 is that of `address`.
+struct MachineNetwork {
+  IpAddress address{};      ///< its 6PN address
+  IpAddress address_v4{};   ///< unset = the hub's choice of 172.19/16, told in the reply
+  std::string hosts{};      ///< text of its /etc/hosts; "" = the node's own
+  std::string resolvers{};  ///< text of its /etc/resolv.conf; "" = the node's own
+};
+
 /// Starts a machine. Reply: Spawned when the command was executed, else SpawnFailed.
 struct Spawn {
   std::string machine;               ///< its id; at most one alive of each
@@ -68,6 +79,9 @@ struct Spawn {
   std::chrono::milliseconds kill_timeout{5000};
   bool wants_notify = false;  ///< adds NOTIFY_SOCKET to `env` and passes the socket's other side
   std::string fingerprint;  ///< kept and listed: says to a successor which configuration runs here
+  /// Given: in namespaces of its own (network, mounts, processes), which needs the hub. Unset: in
+  /// the node's.
+  std::optional<MachineNetwork> network{};
 };
 
 /// `signal` to the machine's process group. Reply: Done, or Failed ESRCH (not alive).
@@ -115,8 +129,87 @@ struct KeepMachines {
   bool keep = false;
 };
 
-using Request = std::variant<Hello, Ready, Listen, Unlisten, Spawn, Signal, Kill, Freeze, Thaw,
-                             List, Store, Fetch, KeepMachines>;
+// ---- requests for the private network: to the keeper, or to a hub process of one's own
+
+/// Makes the hub, once; a successor gets the same one, with more listeners if `listeners` has
+/// grown. Reply: HubReady, or Failed with a sentence that says what forbids it.
+struct Hub {
+  std::string tun_name = "rooster0";        ///< "" = no TUN device
+  std::string tun_device = "/dev/net/tun";  ///< the node to open
+  std::uint16_t tun_mtu = 1280;
+  bool tun_offload = false;  ///< IFF_VNET_HDR: a virtio_net_hdr before each packet
+  /// True: every address of fdaa::/16 is answered here, and Catch says which. False (a client): the
+  /// hub has `addresses`, and fdaa::/16 lies behind the TUN device.
+  bool is_gateway = true;
+  std::uint16_t listeners = 0;         ///< transparent TCP listeners, one per worker
+  std::vector<IpAddress> addresses{};  ///< of a client
+};
+
+/// A range of addresses.
+struct Subnet {
+  IpAddress address{};
+  std::uint8_t bits = 128;
+};
+
+/// Changes which private destinations reach the listeners; everything else is refused. First what
+/// goes, then what comes; an entry that is there, or not there, already is passed over. Reply: Done
+/// or Failed.
+struct Catch {
+  bool clear = false;                    ///< begins anew
+  std::vector<IpAddress> add_addresses;  ///< TCP to every port of them; they answer pings
+  std::vector<IpAddress> remove_addresses;
+  std::vector<Endpoint> add_ports;  ///< TCP to this port of that address
+  std::vector<Endpoint> remove_ports;
+  std::vector<IpAddress> add_pings;  ///< answer pings (those of `ports`)
+  std::vector<IpAddress> remove_pings;
+  std::vector<Subnet> add_peers;  ///< lie behind the TUN device
+  std::vector<Subnet> remove_peers;
+};
+
+/// Sockets made in a namespace. Reply: SocketsMade or Failed (ESRCH: no such machine).
+struct Sockets {
+  std::string machine{};        ///< "" = the hub's
+  std::uint16_t family = 10;    ///< AF_INET6 or AF_INET
+  bool is_datagram = false;     ///< else TCP
+  bool is_transparent = false;  ///< may bind any address: a client's own as source. Hub only.
+  std::uint16_t count = 1;      ///< at most kMaxSocketsPerReply
+};
+
+/// Runs a command in a machine: its namespaces, its cgroup, no new privileges, a session of its
+/// own. Reply: Executed, SpawnFailed, or Failed (ESRCH: not alive, EBUSY: suspended).
+struct Exec {
+  std::string machine{};
+  std::vector<std::string> argv{};  ///< as in Spawn
+  std::vector<std::string> env{};   ///< all of it; nothing is inherited
+  std::string cwd{};
+  std::optional<std::uint32_t> uid{};
+  std::optional<std::uint32_t> gid{};
+  std::string user{};  ///< "" and no uid = the machine's
+  bool wants_pty = false;
+  std::uint16_t rows = 24, columns = 80;
+};
+
+/// `signal` to the process group of an Exec. Reply: Done, or Failed ESRCH (it has ended).
+struct ExecSignal {
+  std::uint64_t exec = 0;
+  std::uint8_t signal = 0;
+};
+
+/// Keeper -> hub: a network namespace for a machine. Reply: Attached or Failed.
+struct Attach {
+  std::string machine{};
+  IpAddress address{}, address_v4{};
+  bool wants_notify = false;
+};
+
+/// Keeper -> hub: that machine has ended. Reply: Done.
+struct Detach {
+  std::string machine{};
+};
+
+using Request =
+    std::variant<Hello, Ready, Listen, Unlisten, Spawn, Signal, Kill, Freeze, Thaw, List, Store,
+                 Fetch, KeepMachines, Hub, Catch, Sockets, Exec, ExecSignal, Attach, Detach>;
 
 // ---- replies, keeper -> server ----
 
@@ -136,11 +229,19 @@ struct Welcome {
   bool is_root = false;
   bool can_freeze = false;  ///< also: machines have cgroups
   std::string cgroup;       ///< the keeper's directory of machine cgroups; "" = none
+  /// "" = machines can have namespaces of their own; else the sentence that says why not.
+  std::string no_private_network{};
 };
 
 struct Listening {
   std::uint16_t port = 0;
   Descriptors sockets;  ///< `count` of them, or more: accept from all
+};
+
+/// Where a machine with a private network lies.
+struct MachinePlace {
+  IpAddress address{}, address_v4{};
+  Descriptor diag{};  ///< NETLINK_SOCK_DIAG socket of its network namespace: who listens in there
 };
 
 struct Spawned {
@@ -151,11 +252,14 @@ struct Spawned {
   Descriptor pidfd;
   Descriptor output;  ///< stdout and stderr, non-blocking
   Descriptor notify;  ///< datagram socket with SO_PASSCRED, if wanted: check the sender's cgroup
+  std::optional<MachinePlace> place{};  ///< set where Spawn.network was
 };
 
 enum class SpawnStep : std::uint8_t {
   Prepare,
   Fork,
+  Namespaces,
+  Mounts,
   Session,
   Stdio,
   Cgroup,
@@ -191,8 +295,36 @@ struct Fetched {
   Descriptor descriptor;
 };
 
-using Reply =
-    std::variant<Done, Failed, Welcome, Listening, Spawned, SpawnFailed, Machines, Fetched>;
+struct HubReady {
+  Descriptor tun{};         ///< non-blocking; unset where there is none
+  std::string no_tun{};     ///< why there is none, though one was asked for
+  std::string no_catch{};   ///< "" = Catch works; else why not (no nft TPROXY)
+  Descriptors listeners{};  ///< dual-stack: IPv4 arrives mapped; getsockname() = where it was sent
+  Descriptor dns_datagrams{};  ///< [::]:53, with IPV6_RECVPKTINFO; answers from any address
+  Descriptor dns_listener{};   ///< TCP [::]:53
+};
+
+struct SocketsMade {
+  Descriptors sockets{};  ///< non-blocking, as many as were asked for
+};
+
+struct Executed {
+  std::uint64_t exec = 0;  ///< its number in ExecSignal and ExecExited
+  std::int32_t pid = 0;
+  Descriptor pidfd{};
+  Descriptor input{}, output{}, errors{};  ///< non-blocking pipe ends, without a pty
+  Descriptor terminal{};                   ///< the pty's master, non-blocking
+};
+
+struct Attached {
+  IpAddress address_v4{};
+  Descriptor network{};  ///< the network namespace
+  Descriptor diag{};
+  Descriptor notify{};  ///< bound to an abstract name in that namespace, if wanted
+};
+
+using Reply = std::variant<Done, Failed, Welcome, Listening, Spawned, SpawnFailed, Machines,
+                           Fetched, HubReady, SocketsMade, Executed, Attached>;
 
 // ---- events, keeper -> server ----
 
@@ -205,7 +337,14 @@ struct Exited {
   bool out_of_memory = false;
 };
 
-using Event = std::variant<Exited>;
+/// The process of an Exec has ended.
+struct ExecExited {
+  std::uint64_t exec = 0;
+  std::int32_t code = 0;    ///< exit status, if signal == 0
+  std::int32_t signal = 0;  ///< what killed it
+};
+
+using Event = std::variant<Exited, ExecExited>;
 
 // ---- bytes ----
 

@@ -170,39 +170,41 @@ void Supervisor::close_channel(TimePoint now) {
 void Supervisor::answer(std::uint64_t id, Request request, TimePoint now) {
   const auto reply = [&](Reply one) { outbox_.reply(id, std::move(one)); };
   outbox_.release_events();
-  std::visit(Overloaded{[&](Hello&) {
-                          reply(Welcome{.generation = generation_,
-                                        .keeper_pid = ::getpid(),
-                                        .is_root = ::geteuid() == 0,
-                                        .can_freeze = cgroups_.is_usable(),
-                                        .cgroup = cgroups_.base()});
-                        },
-                        [&](Ready&) {
-                          server_.is_ready = true;
-                          reply(Done{});
-                        },
-                        [&](Listen& one) { reply(listeners_.listen(one)); },
-                        [&](Unlisten& one) { reply(listeners_.unlisten(one)); },
-                        [&](Spawn& one) {
-                          if (is_finishing_ || stop_signals_ > 1)
-                            reply(SpawnFailed{.error = ECANCELED,
-                                              .step = SpawnStep::Prepare,
-                                              .text = "prepare: shutting down"});
-                          else
-                            machines_.spawn(id, std::move(one), now);
-                        },
-                        [&](Signal& one) { reply(machines_.signal(one)); },
-                        [&](Kill& one) { reply(machines_.kill(one)); },
-                        [&](Freeze& one) { machines_.freeze(id, one, now); },
-                        [&](Thaw& one) { reply(machines_.thaw(one)); },
-                        [&](List& one) { reply(machines_.list(one)); },
-                        [&](Store& one) { reply(store(std::move(one))); },
-                        [&](Fetch& one) { reply(fetch(one)); },
-                        [&](KeepMachines& one) {
-                          server_.keeps_machines = one.keep;
-                          reply(Done{});
-                        }},
-             request);
+  std::visit(
+      Overloaded{
+          [&](Hello&) {
+            reply(Welcome{.generation = generation_,
+                          .keeper_pid = ::getpid(),
+                          .is_root = ::geteuid() == 0,
+                          .can_freeze = cgroups_.is_usable(),
+                          .cgroup = cgroups_.base()});
+          },
+          [&](Ready&) {
+            server_.is_ready = true;
+            reply(Done{});
+          },
+          [&](Listen& one) { reply(listeners_.listen(one)); },
+          [&](Unlisten& one) { reply(listeners_.unlisten(one)); },
+          [&](Spawn& one) {
+            if (is_finishing_ || stop_signals_ > 1)
+              reply(SpawnFailed{.error = ECANCELED,
+                                .step = SpawnStep::Prepare,
+                                .text = "prepare: shutting down"});
+            else
+              machines_.spawn(id, std::move(one), now);
+          },
+          [&](Signal& one) { reply(machines_.signal(one)); },
+          [&](Kill& one) { reply(machines_.kill(one)); },
+          [&](Freeze& one) { machines_.freeze(id, one, now); },
+          [&](Thaw& one) { reply(machines_.thaw(one)); },
+          [&](List& one) { reply(machines_.list(one)); },
+          [&](Store& one) { reply(store(std::move(one))); }, [&](Fetch& one) { reply(fetch(one)); },
+          [&](KeepMachines& one) {
+            server_.keeps_machines = one.keep;
+            reply(Done{});
+          },
+          [&](auto&) { reply(Failed{.error = EOPNOTSUPP, .text = "no private network here"}); }},
+      request);
 }
 
 Reply Supervisor::store(Store request) {
