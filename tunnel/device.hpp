@@ -115,6 +115,7 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   const PublicKey& public_key() const;
+  const PrivateKey& private_key() const;
   /// Another key: all sessions go. Peers whose key does not agree with it are removed.
   void set_private_key(const PrivateKey& key);
   void set_mtu(std::size_t mtu);

@@ -1,0 +1,93 @@
+#include "tunnel/algorithms.hpp"
+
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstdlib>
+
+namespace rooster::tunnel {
+namespace {
+
+constexpr std::size_t kBlock = 64;  // BLAKE2s's block, which HMAC pads its key to
+
+void require(bool holds) {
+  if (!holds) std::abort();
+}
+
+}  // namespace
+
+Algorithms::Algorithms()
+    : blake2s_(EVP_MD_fetch(nullptr, "BLAKE2S-256", nullptr)),
+      blake2s_mac_(EVP_MAC_fetch(nullptr, "BLAKE2SMAC", nullptr)),
+      cipher_(EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr)),
+      digest_(EVP_MD_CTX_new()) {
+  require(blake2s_ && blake2s_mac_ && cipher_ && digest_);
+  mac_.reset(EVP_MAC_CTX_new(blake2s_mac_.get()));
+  require(mac_ != nullptr);
+}
+
+Digest Algorithms::hash(std::initializer_list<Bytes> parts) {
+  Digest digest;
+  require(EVP_DigestInit_ex2(digest_.get(), blake2s_.get(), nullptr) == 1);
+  for (const Bytes part : parts) {
+    require(EVP_DigestUpdate(digest_.get(), part.data(), part.size()) == 1);
+  }
+  require(EVP_DigestFinal_ex(digest_.get(), digest.data(), nullptr) == 1);
+  return digest;
+}
+
+Tag16 Algorithms::mac(Bytes key, std::initializer_list<Bytes> parts) {
+  Tag16 tag;
+  std::size_t size = tag.size();
+  const OSSL_PARAM params[] = {OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &size),
+                               OSSL_PARAM_construct_end()};
+  require(EVP_MAC_init(mac_.get(), key.data(), key.size(), params) == 1);
+  for (const Bytes part : parts) {
+    require(EVP_MAC_update(mac_.get(), part.data(), part.size()) == 1);
+  }
+  require(EVP_MAC_final(mac_.get(), tag.data(), &size, tag.size()) == 1);
+  return tag;
+}
+
+Digest Algorithms::hmac(Bytes key, std::initializer_list<Bytes> parts) {
+  assert(key.size() <= kBlock);
+  std::array<std::uint8_t, kBlock> pad{};
+  std::ranges::copy(key, pad.begin());
+  for (auto& byte : pad) byte ^= 0x36;
+  require(EVP_DigestInit_ex2(digest_.get(), blake2s_.get(), nullptr) == 1);
+  require(EVP_DigestUpdate(digest_.get(), pad.data(), pad.size()) == 1);
+  for (const Bytes part : parts) {
+    require(EVP_DigestUpdate(digest_.get(), part.data(), part.size()) == 1);
+  }
+  Secret inner;
+  require(EVP_DigestFinal_ex(digest_.get(), inner.bytes.data(), nullptr) == 1);
+  for (auto& byte : pad) byte ^= 0x36 ^ 0x5c;
+  const Digest outer = hash({pad, inner.bytes});
+  OPENSSL_cleanse(pad.data(), pad.size());
+  return outer;
+}
+
+Secret Algorithms::derive1(const Secret& key, Bytes input) {
+  const std::uint8_t one = 1;
+  const Secret root(hmac(key.bytes, {input}));
+  return Secret(hmac(root.bytes, {Bytes(&one, 1)}));
+}
+
+KeyPair2 Algorithms::derive2(const Secret& key, Bytes input) {
+  const std::uint8_t one = 1, two = 2;
+  const Secret root(hmac(key.bytes, {input}));
+  const Secret first(hmac(root.bytes, {Bytes(&one, 1)}));
+  return {first, Secret(hmac(root.bytes, {first.bytes, Bytes(&two, 1)}))};
+}
+
+KeyTriple Algorithms::derive3(const Secret& key, Bytes input) {
+  const std::uint8_t one = 1, two = 2, three = 3;
+  const Secret root(hmac(key.bytes, {input}));
+  const Secret first(hmac(root.bytes, {Bytes(&one, 1)}));
+  const Secret second(hmac(root.bytes, {first.bytes, Bytes(&two, 1)}));
+  return {first, second, Secret(hmac(root.bytes, {second.bytes, Bytes(&three, 1)}))};
+}
+
+}  // namespace rooster::tunnel
