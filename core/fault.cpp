@@ -118,6 +118,19 @@ FaultText describe(Fault fault) {
     case Fault::TooManyPeers:
       return {"too_many_peers", "", 429, Client,
               "This token has as many live peers as it may have; end some of its commands."};
+    case Fault::PeerLimit:
+      return {"peer_limit", "", 429, Client,
+              "This peer or its network has too many connections; close some, or come slower."};
+    case Fault::UndeclaredPort:
+      return {"undeclared_port", "", 503, Machine,
+              "The machine sleeps and this port is of none of its services; declare it as one's "
+              "internal_port."};
+    case Fault::ListensOnLoopback:
+      return {"listens_on_loopback", "PC01", 502, Machine,
+              "The app listens on this port only on loopback; bind 0.0.0.0 or [::]."};
+    case Fault::EgressDenied:
+      return {"egress_denied", "", 403, Client,
+              "Machines may not reach this address: it is the node's own, or a private one."};
     case Fault::TlsHandshake:
       return {"tls_handshake", "PT04", 0, Client, "TLS handshake failed."};
     case Fault::DescriptorsExhausted:

@@ -59,6 +59,10 @@ enum class Fault : std::uint8_t {
   NoSuchPeer,
   PeerExists,
   TooManyPeers,
+  PeerLimit,          ///< more connections than one peer or network may have
+  UndeclaredPort,     ///< of a machine that sleeps: only ports of services wake it
+  ListensOnLoopback,  ///< the port is open, but not to the network
+  EgressDenied,       ///< not a destination that machines may reach
   // ours
   TlsHandshake,
   DescriptorsExhausted,

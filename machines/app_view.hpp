@@ -55,6 +55,7 @@ struct MachineView {
   std::string group{};  ///< process group
   IpAddress address{};
   IpAddress private_address{};  ///< in its network (fdaa:…:2); unset where it has none
+  IpAddress private_v4{};       ///< of its network namespace; unset where it has none
   bool netns =
       false;  ///< has a network namespace of its own: dialled through sockets made in there
   std::map<std::uint16_t, std::uint16_t>

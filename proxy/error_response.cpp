@@ -144,6 +144,8 @@ std::string_view reason_phrase(std::uint16_t status) {
       return "Moved Permanently";
     case 400:
       return "Bad Request";
+    case 401:
+      return "Unauthorized";
     case 403:
       return "Forbidden";
     case 404:

@@ -272,8 +272,10 @@ Task<> Exchange::tunnel() {
   claim_.become_tunnel();
   client_.park();
   Tunnel tunnel({.context = context_,
-                 .client = client_,
-                 .upstream = *upstream_,
+                 .client = *client_.stream(),
+                 .app = *upstream_->stream(),
+                 .from_client = client_.take_buffered(),
+                 .from_app = upstream_->take_buffered(),
                  .waiter = waiter_,
                  .load = claim_.machine()->load.get(),
                  .is_websocket = is_websocket,

@@ -20,10 +20,10 @@ std::string_view as_text(std::span<const unsigned char> bytes) {
 
 Tunnel::Tunnel(const TunnelSetup& setup)
     : context_(setup.context),
-      client_(setup.client),
-      upstream_(setup.upstream),
-      down_(*setup.client.stream()),
-      up_(*setup.upstream.stream()),
+      first_up_(setup.from_client),
+      first_down_(setup.from_app),
+      down_(setup.client),
+      up_(setup.app),
       waiter_(setup.waiter),
       load_(setup.load),
       is_websocket_(setup.is_websocket),
@@ -41,9 +41,7 @@ void Tunnel::go_away(Fault why) {
 }
 
 Task<TunnelEnd> Tunnel::run() {
-  if (!pass_to_app(client_.take_buffered()) || !pass_to_client(upstream_.take_buffered())) {
-    co_return end_;
-  }
+  if (!pass_to_app(first_up_) || !pass_to_client(first_down_)) co_return end_;
   while (!is_over()) {
     if (phase_ == Phase::Leaving && !say_go_away()) break;
     bool moved = false;
@@ -58,7 +56,14 @@ Task<TunnelEnd> Tunnel::run() {
     auto go_on = co_await wait();
     if (!go_on || !*go_on) break;
   }
+  end_.client_done = client_ended_ && !up_.has_pending() && !up_.is_broken();
+  end_.app_done = app_ended_ && !down_.has_pending() && !down_.is_broken();
   co_return end_;
+}
+
+bool Tunnel::app_broke() {
+  end_.app_broke = true;
+  return broken_ = true;
 }
 
 bool Tunnel::is_over() const {
@@ -113,15 +118,14 @@ Task<bool> Tunnel::wait() {
 bool Tunnel::move_up() {
   if (up_.has_pending()) {
     if (!up_.pollable().is(Pollable::kWritable)) return false;
-    if (!up_.flush()) broken_ = true;
+    if (!up_.flush()) return app_broke();
     if (up_.has_pending()) return false;
   }
   if (client_ended_ || !down_.may_read()) return false;
   const ReadResult got = down_.read(context_.scratch.in_span());
   switch (got.status) {
     case ReadResult::Status::Some:
-      if (!pass_to_app({context_.scratch.in.get(), got.bytes})) broken_ = true;
-      return true;
+      return pass_to_app({context_.scratch.in.get(), got.bytes}) || app_broke();
     case ReadResult::Status::Later:
       return false;
     case ReadResult::Status::End:
@@ -154,8 +158,7 @@ bool Tunnel::move_down() {
       if (!told_client_) down_.shutdown_write();
       return true;
     case ReadResult::Status::Failed:
-      broken_ = true;
-      return true;
+      return app_broke();
   }
   return false;
 }

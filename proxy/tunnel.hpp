@@ -3,13 +3,14 @@
 #pragma once
 
 #include "core/loop.hpp"
+#include "core/stream.hpp"
 #include "machines/load.hpp"
-#include "proxy/sides.hpp"
 #include "proxy/websocket_frames.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace rooster::proxy {
 
@@ -17,8 +18,10 @@ struct WorkerContext;
 
 struct TunnelSetup {
   WorkerContext& context;
-  ClientSide& client;
-  UpstreamSide& upstream;
+  Stream& client;
+  Stream& app;
+  std::string_view from_client = {};  ///< read already, to be passed on first
+  std::string_view from_app = {};
   Waiter& waiter;
   const machines::MachineLoad* load = nullptr;  ///< of the machine it leads to
   bool is_websocket = false;
@@ -27,6 +30,10 @@ struct TunnelSetup {
 
 /// What a tunnel carried and why it ended.
 struct TunnelEnd {
+  bool client_done = false;  ///< the client said all it had, and the app's side took it
+  bool app_done = false;     ///< and the other way round
+  bool app_broke = false;    ///< the app's side was lost
+
   std::uint64_t bytes_in = 0;
   std::uint64_t bytes_out = 0;
   Fault fault = Fault::None;  ///< None: one of the two sides ended it
@@ -53,12 +60,13 @@ class Tunnel : public Link {
   bool pass_to_app(std::string_view bytes);
   bool say_go_away();
   bool is_over() const;
+  bool app_broke();
   TimePoint deadline() const;
   Task<bool> wait();
 
   WorkerContext& context_;
-  ClientSide& client_;
-  UpstreamSide& upstream_;
+  std::string_view first_up_;  // read before the tunnel began
+  std::string_view first_down_;
   Stream& down_;  // the client's
   Stream& up_;    // the app's
   Waiter& waiter_;
