@@ -33,6 +33,9 @@ struct MachineRecord {
 struct AppRecord {
   std::string name{};
   IpAddress flycast{};  ///< unset: <app>.flycast does not exist
+  /// Where nothing of what a name means is started, its AAAA lists what a connection would wake.
+  /// False: Fly's answer, nothing.
+  bool internal_wake = true;
   std::vector<MachineRecord> machines{};
 };
 
