@@ -104,8 +104,6 @@ enum class Sent : std::uint8_t {
   NoEndpoint,  ///< nobody knows where the peer is: dropped
 };
 
-class Peer;
-
 class Device {
  public:
   /// `random` must outlive it.
