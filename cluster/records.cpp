@@ -7,6 +7,7 @@
 namespace rooster::cluster {
 namespace {
 
+constexpr std::size_t kMostApps = 1000;
 constexpr std::size_t kMostNameBytes = 63;  // a label of DNS (RFC 1035 §2.3.4)
 constexpr std::array<std::pair<std::string_view, Right>, 3> kRights{
     {{"connect", Right::Connect}, {"exec", Right::Exec}, {"peers", Right::Peers}}};
@@ -62,6 +63,12 @@ bool is_peer_name(std::string_view text) {
 
 bool is_network_name(std::string_view text) {
   return is_peer_name(text) && is_letter(text.front());
+}
+
+bool are_app_names(const std::vector<std::string>& apps) {
+  return apps.size() <= kMostApps && std::ranges::all_of(apps, [](const std::string& app) {
+           return !app.empty() && app.size() <= kMostNameBytes;
+         });
 }
 
 std::string name_key(std::string_view name) {

@@ -118,6 +118,8 @@ struct AuditEntry {
 /// Names of networks, peers: 1 to 63 letters, digits and dashes (a network's begins with a letter).
 bool is_peer_name(std::string_view text);
 bool is_network_name(std::string_view text);
+/// Names that a list of allowed apps may hold; not that such apps exist.
+bool are_app_names(const std::vector<std::string>& apps);
 /// The form in which names are compared.
 std::string name_key(std::string_view name);
 

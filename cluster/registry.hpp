@@ -34,7 +34,7 @@ struct PeerRequest {
   std::vector<std::string> apps{};
   Rights rights{Right::Connect};
   std::optional<WallTime> expires{};
-  bool with_token = false;  ///< also make the token that its file carries
+  bool with_token = false;  ///< static ones: also make the token that its file carries
 };
 
 struct CreatedPeer {
@@ -95,20 +95,22 @@ class Registry {
   /// With its grants, and the peers enrolled by these. The answer is what it was.
   virtual void remove_peer(std::string network, std::string name, WallTime now,
                            Done<PeerPtr> done) = 0;
-  /// Another key, the same name and address.
+  /// Another key, the same name and address; another token, if its file had one.
   virtual void reset_peer(std::string network, std::string name, Key key, WallTime now,
-                          Done<PeerPtr> done) = 0;
+                          Done<CreatedPeer> done) = 0;
   virtual void change_peer(const Key& key, PeerChange change, Done<PeerPtr> done) = 0;
   virtual void create_token(TokenRequest request, WallTime now, Done<CreatedToken> done) = 0;
   /// With the peers that were enrolled by it.
   virtual void revoke_token(std::string id, WallTime now, Done<TokenPtr> done) = 0;
 
-  /// From the tunnel, each half minute and at the end: kept without haste, told to nobody.
+  /// From the tunnel, each half minute and at the end: told to nobody, kept at the next flush().
   virtual void remember(const Key& key, const PeerMemory& memory) = 0;
   virtual void audit(AuditEntry entry) = 0;
 
   /// Ends what has expired and ephemeral peers that have been silent for a day; each minute.
   virtual void tick(WallTime now) = 0;
+  /// Passes on what addresses() assigned and remember() took since the last time, as one batch.
+  virtual void flush() = 0;
 };
 
 }  // namespace rooster::cluster
