@@ -67,6 +67,7 @@ bool Client::open(std::uint32_t source, SSL_SESSION* session) {
   if (fd_ < 0) return false;
   const int on = 1;
   ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(fd_, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);  // the load is not to be the limit
   // Several loopback sources: ports in TIME_WAIT and a server's limit per source don't bound a run.
   ::setsockopt(fd_, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
   sockaddr_in from{};

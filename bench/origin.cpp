@@ -237,6 +237,7 @@ int listen_on(std::uint16_t port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);  // the origin is not to be the limit
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);

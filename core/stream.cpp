@@ -11,9 +11,24 @@
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 namespace rooster {
+namespace {
+
+// libc's recv() and send() are cancellation points, which costs a process with threads two atomic
+// exchanges a call, about 1 % of a small request. Nobody here is ever cancelled that way.
+ssize_t receive_now(int fd, char* into, std::size_t size) {
+  return ::syscall(SYS_recvfrom, fd, into, size, 0, nullptr, nullptr);
+}
+
+ssize_t send_now(int fd, std::string_view bytes) {
+  return ::syscall(SYS_sendto, fd, bytes.data(), bytes.size(), MSG_NOSIGNAL, nullptr, 0);
+}
+
+}  // namespace
 
 void SslDeleter::operator()(SSL* ssl) const {
   SSL_free(ssl);
@@ -85,7 +100,7 @@ void Stream::secure(SslPtr ssl) {
 std::ptrdiff_t Stream::receive(char* into, std::size_t size) {
   if (!pollable_.is(Pollable::kReadable)) return -EAGAIN;
   for (int tries = 0; tries < 4; ++tries) {
-    const ssize_t got = ::recv(pollable_.fd(), into, size, 0);
+    const ssize_t got = receive_now(pollable_.fd(), into, size);
     if (got == 0 && (was_reset_ || (reset_flag_ && reset_flag_->load()))) return -ECONNRESET;
     if (got >= 0) {
       if (got > 0 && static_cast<std::size_t>(got) < size &&
@@ -159,7 +174,7 @@ bool Stream::send_or_keep(std::string_view bytes) {
   if (broken_) return false;
   if (!has_pending()) {
     while (!bytes.empty()) {
-      const ssize_t sent = ::send(pollable_.fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      const ssize_t sent = send_now(pollable_.fd(), bytes);
       if (sent >= 0) {
         bytes.remove_prefix(static_cast<std::size_t>(sent));
         sent_bytes_ += static_cast<std::size_t>(sent);
@@ -220,8 +235,8 @@ bool Stream::write(std::string_view first, std::string_view second) {
 bool Stream::flush() {
   if (broken_) return false;
   while (has_pending()) {
-    const ssize_t sent = ::send(pollable_.fd(), pending_.data() + pending_begin_,
-                                pending_.size() - pending_begin_, MSG_NOSIGNAL);
+    const ssize_t sent = send_now(
+        pollable_.fd(), {pending_.data() + pending_begin_, pending_.size() - pending_begin_});
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) {

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -38,6 +39,11 @@ void tune_connection(int fd) {
   ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
 }
 
+void tune_loopback(int fd) {
+  constexpr std::string_view kReno = "reno";
+  ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kReno.data(), kReno.size());
+}
+
 Result<Descriptor> start_connect(const Endpoint& to) {
   sockaddr_storage address{};
   const socklen_t size = to.to(address);
@@ -45,6 +51,7 @@ Result<Descriptor> start_connect(const Endpoint& to) {
   if (!socket) return fail(connect_error(errno, to.to_string()));
   const int on = 1;
   ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (to.address.is_loopback()) tune_loopback(socket.get());
   const int done = ::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), size);
   if (done != 0 && errno != EINPROGRESS && errno != EINTR) {
     return fail(connect_error(errno, to.to_string()));

@@ -17,6 +17,11 @@ namespace rooster::net {
 /// socket knows none of it.
 void tune_connection(int fd);
 
+/// For a connection whose two ends are on this host: Reno instead of the system's congestion
+/// control. There is no congestion to control, and a model of the path (BBR, with its pacing) costs
+/// its arithmetic at every segment.
+void tune_loopback(int fd);
+
 /// Begins a non-blocking connect; make a Stream of the descriptor with `ready` 0 and await
 /// connected(). Errors: UpstreamRefused, DescriptorsExhausted; Reached::No.
 Result<Descriptor> start_connect(const Endpoint& to);

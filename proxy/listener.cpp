@@ -165,6 +165,7 @@ bool Listener::admit(Descriptor fd, const sockaddr_storage& from) {
     context_.metrics.connections_refused.add();
     return false;
   }
+  if (peer.address.is_loopback()) net::tune_loopback(fd.get());
   facts.source_limit = counted ? &sources_ : nullptr;
   context_.budget.clients.fetch_add(1, std::memory_order_relaxed);
   context_.sessions.spawn(
