@@ -293,6 +293,10 @@ void Stream::close() {
   pollable_.close();
 }
 
+Stream::Parts Stream::release() {
+  return {pollable_.release(), std::move(ssl_)};
+}
+
 Task<> drain(Stream& stream, Waiter& waiter, TimePoint deadline, Fault broken, Fault late) {
   while (stream.has_pending()) {
     const Woke woke = co_await waiter.wait(deadline, stream.writable());

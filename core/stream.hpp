@@ -92,6 +92,13 @@ class Stream {
   /// Only a broken connection or the peer's FIN, for those who do not want to read now.
   Interest gone() { return {&pollable_, Pollable::kPeerClosed | Pollable::kBroken}; }
   void close();
+  /// Leaves the loop and hands both over, for a Stream of another loop: give it the descriptor as
+  /// readable and writable, then secure(). Nothing may be pending; this Stream is over.
+  struct Parts {
+    Descriptor fd;
+    SslPtr ssl;  ///< may hold bytes that were read already
+  };
+  Parts release();
 
  private:
   friend struct StreamBio;

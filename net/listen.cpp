@@ -35,9 +35,8 @@ Result<Descriptor> listen_unix(const std::string& path, unsigned mode) {
     return fail(Fault::Internal, path + ": too long for a unix socket; at most 103 bytes");
   }
   if (somebody_listens(*final_address)) {
-    return fail(Fault::Internal, path +
-                                     ": another process listens there; stop it, or choose "
-                                     "another admin socket");
+    return fail(Fault::Internal,
+                path + ": another process listens there; stop it, or choose another path");
   }
   Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return failed("socket");
