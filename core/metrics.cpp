@@ -122,6 +122,18 @@ void WorkerMetrics::count_exchange(AppCounters* app, std::uint16_t status, Fault
   if (fault != Fault::None) app->refusals.add();
 }
 
+void WorkerMetrics::count_session(AppCounters* app, Fault fault, std::uint64_t in,
+                                  std::uint64_t out) noexcept {
+  tcp_sessions.add();
+  bytes_in.add(in);
+  bytes_out.add(out);
+  if (fault != Fault::None) faults[static_cast<std::size_t>(fault)].add();
+  if (app == nullptr) return;
+  app->bytes_in.add(in);
+  app->bytes_out.add(out);
+  if (fault != Fault::None) app->refusals.add();
+}
+
 Metrics::Metrics(std::size_t workers) : control_(std::make_unique<ControlMetrics>()) {
   for (std::size_t i = 0; i < workers; ++i) {
     workers_.push_back(std::make_unique<WorkerMetrics>());

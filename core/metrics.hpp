@@ -201,12 +201,16 @@ struct alignas(128) WorkerMetrics {
   Counter upstream_connect_errors;
   TimeHistogram upstream_connect_time;
   Gauge upstream_open;
+  Counter tcp_sessions;  ///< raw TCP connections that have ended, whatever became of them
+  Gauge tcp_open;
   Counter access_log_dropped;
   AppSeries<AppCounters> apps;
 
   /// One finished exchange. `app` is null where no route was found. A handful of plain increments.
   void count_exchange(AppCounters* app, std::uint16_t status, Fault fault,
                       std::chrono::microseconds took, std::uint64_t in, std::uint64_t out) noexcept;
+  /// One raw TCP session that has ended.
+  void count_session(AppCounters* app, Fault fault, std::uint64_t in, std::uint64_t out) noexcept;
 };
 
 /// What the control thread counts.

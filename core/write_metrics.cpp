@@ -155,6 +155,9 @@ void Families::upstreams() {
   time("fly_app_connect_time_seconds", "Time to connect to an app.",
        &WorkerMetrics::upstream_connect_time);
   gauge("rooster_upstream_connections", "Open connections to apps.", &WorkerMetrics::upstream_open);
+  counter("rooster_tcp_sessions_total", "Raw TCP connections that have ended.",
+          &WorkerMetrics::tcp_sessions);
+  gauge("rooster_tcp_open", "Raw TCP connections now.", &WorkerMetrics::tcp_open);
 }
 
 void Families::log_drops() {

@@ -91,9 +91,10 @@ void MachineLoad::response_seen() {
 
 std::uint32_t MachineLoad::in_flight_limit(const config::Concurrency& concurrency,
                                            bool connection_each) const {
-  std::uint32_t limit = concurrency.hard_limit > 0 ? concurrency.hard_limit : UINT32_MAX;
+  const std::uint32_t awake = awake_.load(std::memory_order_relaxed);
+  std::uint32_t limit = concurrency.hard_limit > 0 ? concurrency.hard_limit + awake : UINT32_MAX;
   if (!connection_each) return limit;
-  return std::min(limit, connection_limit() + tunnels_.load(std::memory_order_relaxed));
+  return std::min(limit, connection_limit() + tunnels_.load(std::memory_order_relaxed) + awake);
 }
 
 void MachineLoad::add_waiter(WorkerId worker) {

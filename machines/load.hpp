@@ -61,7 +61,7 @@ class alignas(64) MachineLoad {
   void response_seen();
 
   /// How many leases one service may hold: hard_limit, and where each exchange needs a connection
-  /// of its own (HTTP/1, TCP) also connection_limit(), beside the tunnels.
+  /// of its own (HTTP/1, TCP) also connection_limit(), beside the tunnels and the awake leases.
   std::uint32_t in_flight_limit(const config::Concurrency& concurrency,
                                 bool connection_each = true) const;
 
@@ -77,6 +77,10 @@ class alignas(64) MachineLoad {
   bool has_waiters() const { return waiters_mask_.load(std::memory_order_seq_cst) != 0; }
   /// The worker to tell that a slot is free, round robin over those that wait; nullopt: none waits.
   std::optional<WorkerId> next_waiting_worker();
+
+  /// Awake leases are held beside every limit.
+  void add_awake() { awake_.fetch_add(1, std::memory_order_relaxed); }
+  void remove_awake() { awake_.fetch_sub(1, std::memory_order_relaxed); }
 
   // Control thread only.
 
@@ -101,6 +105,7 @@ class alignas(64) MachineLoad {
   std::atomic<std::uint32_t> last_told_{kMaxWorkers - 1};
   std::atomic<std::uint32_t> connections_{0};
   std::atomic<std::uint32_t> tunnels_{0};
+  std::atomic<std::uint32_t> awake_{0};
   std::atomic<std::uint32_t> connection_cap_{limits::kUpstreamConnections};
   std::atomic<std::uint32_t> window_{limits::kSlowStartConnections};
   std::atomic<std::uint32_t> responses_in_window_{0};
@@ -124,13 +129,15 @@ class [[nodiscard]] Lease {
   Lease(Lease&& other) noexcept
       : load_(std::exchange(other.load_, nullptr)),
         sink_(std::exchange(other.sink_, nullptr)),
-        is_tunnel_(std::exchange(other.is_tunnel_, false)) {}
+        is_tunnel_(std::exchange(other.is_tunnel_, false)),
+        is_awake_(std::exchange(other.is_awake_, false)) {}
   Lease& operator=(Lease&& other) noexcept {
     if (this != &other) {
       drop();
       load_ = std::exchange(other.load_, nullptr);
       sink_ = std::exchange(other.sink_, nullptr);
       is_tunnel_ = std::exchange(other.is_tunnel_, false);
+      is_awake_ = std::exchange(other.is_awake_, false);
     }
     return *this;
   }
@@ -141,6 +148,17 @@ class [[nodiscard]] Lease {
   static Lease try_take(MachineLoad& load, std::uint16_t generation, std::uint32_t limit,
                         SlotSink* sink) {
     return load.try_take(generation, limit) ? Lease(load, sink) : Lease();
+  }
+
+  /// A claim that only keeps the machine awake: of no service, so against no service's limit (a
+  /// port of its own address, exec).
+  static Lease try_take_awake(MachineLoad& load, std::uint16_t generation, SlotSink* sink) {
+    Lease lease = try_take(load, generation, UINT32_MAX, sink);
+    if (lease) {
+      load.add_awake();
+      lease.is_awake_ = true;
+    }
+    return lease;
   }
 
   explicit operator bool() const { return load_ != nullptr; }
@@ -162,6 +180,7 @@ class [[nodiscard]] Lease {
     MachineLoad* load = std::exchange(load_, nullptr);
     if (!load) return;
     if (std::exchange(is_tunnel_, false)) load->remove_tunnel();
+    if (std::exchange(is_awake_, false)) load->remove_awake();
     load->release();
     if (sink_ && load->has_waiters()) sink_->slot_released(*load);
   }
@@ -171,6 +190,7 @@ class [[nodiscard]] Lease {
   MachineLoad* load_ = nullptr;
   SlotSink* sink_ = nullptr;
   bool is_tunnel_ = false;
+  bool is_awake_ = false;
 };
 
 }  // namespace rooster::machines

@@ -1,4 +1,5 @@
-// Step 4 of an exchange: a connection to the machine that was picked, pooled or new.
+// Step 8 of an exchange or a TCP session: a connection to the machine that was picked, pooled or
+// new.
 #pragma once
 
 #include "core/address.hpp"
@@ -23,10 +24,21 @@ struct ConnectWish {
 UpstreamConnectionPtr take_pooled(WorkerContext& context, const machines::MachineView& machine,
                                   const ConnectWish& wish);
 
-/// A new connection. Errors, with Reached::No: as net::connected(); DescriptorsExhausted where
-/// closing idle ones did not help.
+/// Whose connection it will be, where the machine has a network namespace of its own.
+struct DialWish {
+  std::uint16_t port = 0;  ///< that the machine listens on
+  /// A private client's: the machine sees it as the source. Unset: the edge dials, from within the
+  /// machine's namespace, so that the app sees loopback.
+  IpAddress source{};
+  /// A service's port: loopback will do. No other loopback port is opened to the network.
+  bool is_declared = true;
+};
+
+/// A new connection. A machine with a namespace of its own is tried at these, in order: for the
+/// edge at loopback and its own addresses, for a private client at its private address, its private
+/// IPv4, then loopback if declared. Errors, with Reached::No: as net::connected();
+/// ListensOnLoopback; DescriptorsExhausted where closing idle ones did not help.
 Task<UpstreamConnectionPtr> open_connection(WorkerContext& context, Waiter& waiter,
-                                            const machines::MachineView& machine,
-                                            Endpoint endpoint);
+                                            const machines::MachineView& machine, DialWish wish);
 
 }  // namespace rooster::proxy

@@ -228,8 +228,7 @@ Task<> Exchange::connect() {
     upstream_.emplace(std::move(pooled), context_.scratch);
     co_return {};
   }
-  auto opened = co_await open_connection(context_, waiter_, machine,
-                                         machine.endpoint(*route_.service, client_.facts().port));
+  auto opened = co_await open_connection(context_, waiter_, machine, {.port = wish.port});
   if (!opened) co_return opened.error();
   upstream_.emplace(std::move(*opened), context_.scratch);
   co_return {};

@@ -25,9 +25,17 @@ MachineClaim::MachineClaim(WorkerContext& context, Waiter& waiter, Claimant& cla
       started_(context.loop.now()),
       node_([&waiter] { waiter.notify(); }) {}
 
-void MachineClaim::aim(const machines::AppViewPtr& view, const config::Service& service) {
-  view_ = view;
+void MachineClaim::aim(const machines::AppViewPtr& view, const config::Service& service,
+                       LeaseKind kind) {
+  aim(view);
   service_ = &service;
+  kind_ = kind;
+}
+
+void MachineClaim::aim(const machines::AppViewPtr& view) {
+  view_ = view;
+  service_ = nullptr;
+  kind_ = LeaseKind::Awake;
   machine_ = nullptr;  // it was the old view's
   tried_.clear();
   renew_counters();
@@ -71,6 +79,10 @@ Task<> MachineClaim::acquire() {
     if (context_.draining) {  // nobody begins to wait any more
       node_.leave();
       co_return Error(Fault::Draining, Reached::No);
+    }
+    if (!claimant_.may_wait()) {
+      node_.leave();
+      co_return Error(Fault::PeerLimit, Reached::No);
     }
     auto waited = co_await wait_at_gate();
     if (!waited) co_return waited.error();
@@ -151,13 +163,27 @@ bool MachineClaim::try_pick() {
     choice = pick_machine(*view_, *service_, tried_, context_.random(), steering);
   }
   if (!choice) return false;
-  machine_ = &view_->machines[*choice];
-  machines::MachineLoad& load = *machine_->load;
-  lease_ = machines::Lease::try_take(load, machine_->load_generation,
-                                     machines::lease_limit(*machine_, *service_), &context_.gate);
-  if (!lease_) return false;
+  if (!take(*choice)) return false;
   tried_.add(*choice);
-  holds_slot_ = load.try_open_connection();
+  return true;
+}
+
+bool MachineClaim::acquire_awake(std::size_t machine) {
+  if (!take(machine)) return false;
+  ++attempts_;
+  return true;
+}
+
+bool MachineClaim::take(std::size_t index) {
+  machine_ = &view_->machines[index];
+  machines::MachineLoad& load = *machine_->load;
+  const std::uint16_t generation = machine_->load_generation;
+  lease_ = kind_ == LeaseKind::Awake
+               ? machines::Lease::try_take_awake(load, generation, &context_.gate)
+               : machines::Lease::try_take(
+                     load, generation, machines::lease_limit(*machine_, *service_), &context_.gate);
+  if (!lease_) return false;
+  holds_slot_ = kind_ == LeaseKind::Counted && load.try_open_connection();
   counters_->concurrency.add(1);
   return true;
 }

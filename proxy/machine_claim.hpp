@@ -27,6 +27,8 @@ class Claimant {
   /// Bytes held for it while it waits.
   virtual std::size_t held_bytes() const = 0;
 
+  /// May it wait for a wake, or for a slot? Asked before park().
+  virtual bool may_wait() { return true; }
   /// It is about to wait long, or no longer.
   virtual void park() = 0;
   virtual void unpark() = 0;
@@ -41,6 +43,12 @@ class Claimant {
   ~Claimant() = default;
 };
 
+/// What the lease counts as.
+enum class LeaseKind : std::uint8_t {
+  Counted,  ///< against the service's limits
+  Awake,    ///< it only keeps the machine awake (Lease::try_take_awake)
+};
+
 class MachineClaim {
  public:
   MachineClaim(WorkerContext& context, Waiter& waiter, Claimant& claimant);
@@ -48,12 +56,18 @@ class MachineClaim {
   ~MachineClaim() { drop(); }
 
   /// Sets or changes what is claimed: a machine of `view` that carries `service` (of its config).
-  void aim(const machines::AppViewPtr& view, const config::Service& service);
+  void aim(const machines::AppViewPtr& view, const config::Service& service,
+           LeaseKind kind = LeaseKind::Counted);
+  /// The same for a port of no service: no wake, no limits; acquire_awake() goes with it.
+  void aim(const machines::AppViewPtr& view);
 
   /// Waits, picks, and takes the lease. Again after a failed attempt: another machine, if there is
   /// one. Errors: why the wake failed, WakeQueueFull, CapacityTimeout, ClientLeft, Draining, ...;
   /// Reached::No.
   Task<> acquire();
+  /// Takes an awake lease on the machine of this index in view()->machines. False: it is closing,
+  /// or has been started anew meanwhile.
+  bool acquire_awake(std::size_t machine);
   /// The exchange became a tunnel, or is a TCP session: see Lease::become_tunnel().
   void become_tunnel();
   /// Drops the lease, if there is one; the machine stays known.
@@ -82,6 +96,7 @@ class MachineClaim {
   Task<> wait_at_gate();
   Fault wait_fault() const;
   bool try_pick();
+  bool take(std::size_t index);
 
   WorkerContext& context_;
   Waiter& waiter_;
@@ -90,6 +105,7 @@ class MachineClaim {
   machines::WaitNode node_;
   machines::AppViewPtr view_;
   const config::Service* service_ = nullptr;
+  LeaseKind kind_ = LeaseKind::Counted;
   const machines::MachineView* machine_ = nullptr;
   machines::Lease lease_;
   PickHistory tried_;

@@ -49,6 +49,7 @@ std::optional<std::uint32_t> rank_region(const MachineView& machine, const Steer
 bool is_candidate(const AppView& view, const MachineView& machine, const config::Service& service,
                   const Steering& steering) {
   if (!machine.routable || !machine.load || !view.carries(machine, service)) return false;
+  if (!steering.force_group.empty() && machine.group != steering.force_group) return false;
   return steering.force_instance.empty() || machine.id.value == steering.force_instance;
 }
 

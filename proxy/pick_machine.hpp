@@ -35,6 +35,7 @@ struct Steering {
   std::string_view force_regions = {};    ///< Fly-Force-Region: a list in order, no other
   std::string_view prefer_instance = {};  ///< Fly-Prefer-Instance-Id
   std::string_view force_instance = {};   ///< Fly-Force-Instance-Id
+  std::string_view force_group = {};      ///< process group
 };
 
 enum class NoMachine : std::uint8_t {

@@ -16,6 +16,7 @@
 #include "proxy/upstream_pool.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -28,6 +29,7 @@ class ServerContext;
 
 namespace rooster::proxy {
 
+class SocketStock;
 class Tunnel;
 
 /// The node's settings that requests look at; replaced as a whole at a reload.
@@ -36,6 +38,8 @@ struct EdgeSettings {
   std::string domain;
   CidrList trusted_proxies;
   std::uint16_t https_port = 443;  ///< where force_https sends
+  /// A WireGuard peer that has been silent for so long is gone.
+  std::chrono::milliseconds peer_timeout = std::chrono::minutes(15);
 };
 
 /// Connections of the whole process; one for all workers.
@@ -86,6 +90,7 @@ struct WorkerContext {
   RequestIdSource& request_ids;
   tls::ServerContext* tls = nullptr;
   ConnectionBudget& budget;
+  SocketStock* sockets = nullptr;  ///< into machines' namespaces; null: no machine has one
   BlockPool blocks{limits::kReadBufferBytes, 256};
   HeadPool heads;
   Scratch scratch;
