@@ -9,6 +9,7 @@
 
 #include <expected>
 #include <string>
+#include <utility>
 
 #include <sys/types.h>
 
@@ -19,6 +20,10 @@ class HubProcess {
   /// Forks it. Call it before any thread starts. Without root it enters a user namespace of its
   /// own, in which only the caller's user and group exist. The error is a sentence for a person.
   static std::expected<HubProcess, std::string> start();
+
+  /// Another process for the namespaces of one that died: what lies in them lives on. The next
+  /// requests are Hub with is_again and an Attach with its namespace for each machine.
+  static std::expected<HubProcess, std::string> restart(HubProcess old);
 
   HubProcess(HubProcess&&) noexcept = default;
   HubProcess& operator=(HubProcess&& other) noexcept;
@@ -43,6 +48,7 @@ class HubProcess {
     Pid(Pid&& other) noexcept : value(std::exchange(other.value, 0)) {}
   };
 
+  static std::expected<HubProcess, std::string> start_in(Descriptor user, Descriptor network);
   HubProcess(pid_t pid, Descriptor channel, Descriptor user, Descriptor network);
 
   Pid pid_;

@@ -209,7 +209,8 @@ void fields(Archive& a, KeepMachines& m) {
 }
 template <class Archive>
 void fields(Archive& a, Hub& m) {
-  a(m.tun_name, m.tun_device, m.tun_mtu, m.tun_offload, m.is_gateway, m.listeners, m.addresses);
+  a(m.tun_name, m.tun_device, m.tun_mtu, m.tun_offload, m.is_gateway, m.listeners, m.addresses,
+    m.is_again);
 }
 template <class Archive>
 void fields(Archive& a, Endpoint& m) {
@@ -238,7 +239,7 @@ void fields(Archive& a, ExecSignal& m) {
 }
 template <class Archive>
 void fields(Archive& a, Attach& m) {
-  a(m.machine, m.address, m.address_v4, m.wants_notify);
+  a(m.machine, m.address, m.address_v4, m.wants_notify, m.network);
 }
 template <class Archive>
 void fields(Archive& a, Detach& m) {

@@ -143,6 +143,8 @@ struct Hub {
   bool is_gateway = true;
   std::uint16_t listeners = 0;         ///< transparent TCP listeners, one per worker
   std::vector<IpAddress> addresses{};  ///< of a client
+  /// Keeper -> hub: it stands already; make `listeners` more.
+  bool is_again = false;
 };
 
 /// A range of addresses.
@@ -200,6 +202,7 @@ struct Attach {
   std::string machine{};
   IpAddress address{}, address_v4{};
   bool wants_notify = false;
+  Descriptor network{};  ///< set: it exists, made by a hub process that died; only to be known
 };
 
 /// Keeper -> hub: that machine has ended. Reply: Done.

@@ -1,0 +1,50 @@
+// HubNamespace: what the hub process does, in its network namespace: the TUN device, the catching
+// listeners, sockets, and a network namespace for each machine.
+#pragma once
+
+#include "keeper/netlink.hpp"
+#include "keeper/protocol.hpp"
+
+#include <map>
+#include <set>
+#include <string>
+
+namespace rooster::keeper {
+
+class HubNamespace {
+ public:
+  /// The calling process is in the hub's namespace. `is_new`: nothing is set up in it yet.
+  explicit HubNamespace(bool is_new);
+
+  /// Does it; requests that are not the hub's get Failed EOPNOTSUPP.
+  Reply answer(Request request);
+
+ private:
+  struct Machine {
+    IpAddress address, address_v4;
+    std::uint16_t slot = 0;
+    Descriptor network;
+  };
+
+  Reply set_up(const Hub& hub);
+  Reply resume(const Hub& hub);
+  Reply set_up_gateway(const Hub& hub, HubReady& ready);
+  Reply change(const Catch& change);
+  Reply make_sockets(const Sockets& request);
+  Reply attach(Attach request);
+  Reply connect_machine(const Attach& request, Machine& machine, NetlinkSocket& inside);
+  Reply detach(const Detach& request);
+  std::uint16_t free_slot();
+  bool enter(int network) const;
+
+  Descriptor own_;  // the hub's namespace, to come back to
+  NetlinkSocket route_;
+  bool is_gateway_ = true;
+  bool has_rules_ = false;
+  std::uint32_t tun_ = 0;
+  std::map<std::string, Machine> machines_;
+  std::set<std::uint16_t> slots_;
+  std::uint16_t last_slot_ = 0;
+};
+
+}  // namespace rooster::keeper
