@@ -228,6 +228,9 @@ void DeviceLoop::send_to(PeerId peer, const TunnelEndpoint& to, std::span<const 
     for (std::size_t at = 0; at < bytes.size(); at += segment_bytes) {
       found->second->transport->send(bytes.subspan(at, std::min(segment_bytes, bytes.size() - at)));
     }
+    if (std::find(unflushed_.begin(), unflushed_.end(), to.ws) == unflushed_.end()) {
+      unflushed_.push_back(to.ws);
+    }
     return;
   }
   const std::shared_ptr<Outer>& outer = to.remote.address.is_v4() ? v4_ : v6_;

@@ -148,7 +148,7 @@ Task<> WebsocketTransport::run(TaskGroup& group, Duration patience) {
       ended = fail(Fault::IdleTimeout, "no peer showed itself");
       break;
     }
-    if (now >= keepalive) {
+    if (role_ == WebsocketRole::Client && now >= keepalive) {
       if (!sent_something_) send({});
       flush();
       sent_something_ = false;
