@@ -1,0 +1,88 @@
+// ProxySession: `rooster proxy` as it runs. The flow: bind all -> open the way -> wake the targets,
+// which also tells whether they exist -> print the mappings -> accept; each connection makes a call
+// of its own (cli/api_call) and is spliced; a signal, the program beside it or the end of standard
+// input ends it all.
+#pragma once
+
+#include "cli/local_ports.hpp"
+#include "cli/proxy_voice.hpp"
+#include "cli/signals.hpp"
+#include "cli/way.hpp"
+#include "core/loop.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rooster::cli {
+
+struct ProxyOptions {
+  std::vector<ProxyMapping> mappings;
+  std::string bind_address;  ///< "": localhost, both families
+  bool watch_input = false;
+  std::vector<std::string> command;  ///< runs beside it; its end is the end
+  ProxyVoice::Manner manner;
+};
+
+class ProxySession {
+ public:
+  static constexpr std::size_t kMostConnections = 4096;
+
+  ProxySession(Loop& loop, Way& way, ProxyOptions options, const Console& console);
+  ~ProxySession();
+  ProxySession(const ProxySession&) = delete;
+  ProxySession& operator=(const ProxySession&) = delete;
+
+  /// Runs the loop to the end; the exit status. Once.
+  int run();
+  /// As Ctrl-C: ends when the connections have ended, or soon; a second time at once.
+  void stop();
+  ProxyVoice& voice() { return voice_; }
+  std::size_t connections() const { return open_; }
+
+ private:
+  // What the node says of a target before anybody connects.
+  struct FirstAnswer {
+    bool is_known = false;
+    std::string refusal{};  // "": it exists
+  };
+  Task<> main();
+  Task<int> begin_and_wait(Waiter& waiter);
+  Task<bool> find_targets(Waiter& waiter);
+  Task<> find_target(net::ConnectTarget target, FirstAnswer& answer);
+  Task<> accept_loop(const BoundMapping& bound, Pollable& listener);
+  Task<> serve(Descriptor descriptor, net::ConnectTarget remote);
+  Task<> carry(Stream& local, const net::ConnectTarget& remote, Waiter& waiter);
+  Task<> end_connections(Waiter& waiter);
+  bool start_command();
+  void take_signal(int number, bool from_terminal);
+  void tick();
+  void notify_main();
+
+  Loop& loop_;
+  Way& way_;
+  ProxyOptions options_;
+  ProxyVoice voice_;
+  TaskGroup main_group_;
+  TaskGroup acceptors_;
+  TaskGroup connections_;
+  Waiter* main_waiter_ = nullptr;
+  std::vector<BoundMapping> bound_;
+  std::vector<std::unique_ptr<Pollable>> listeners_;
+  std::unique_ptr<char[]> buffer_;
+  Timer ticker_;
+  SleepWatch sleep_watch_;
+  std::optional<Signals> signals_;
+  std::unique_ptr<ChildProgram> child_;
+  std::unique_ptr<InputEnd> input_end_;
+  std::vector<std::unique_ptr<FirstAnswer>> answers_;
+  std::size_t open_ = 0;
+  int stops_ = 0;                 // 1: end soon; more: at once
+  bool child_was_asked_ = false;  // a Ctrl-C that was the program's
+  std::optional<int> child_status_;
+  int status_ = 0;
+};
+
+}  // namespace rooster::cli
