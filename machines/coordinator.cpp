@@ -131,6 +131,8 @@ AppViewPtr Coordinator::make_view(App& app) {
   view->waiting = app.waiting;
   view->epoch = ++epoch_;
   view->removed = app.is_removed;
+  view->network = app.place.network;
+  view->flycast = app.place.flycast;
   for (const auto& pool : app.pools) {
     WakeState wake{.group = pool->group,
                    .generation = pool->generation,
@@ -153,6 +155,8 @@ AppViewPtr Coordinator::make_view(App& app) {
                                 .region = machine->region,
                                 .group = pool->group,
                                 .address = machine->address,
+                                .private_address = machine->private_address,
+                                .netns = machine->private_address != IpAddress(),
                                 .ports = machine->ports,
                                 .load = machine->load,
                                 .load_generation = machine->load_generation,

@@ -102,6 +102,21 @@ struct StopWish {
   std::optional<Duration> timeout{};
 };
 
+/// Where an app lies in the private network.
+struct AppPlace {
+  NetworkId network{};
+  IpAddress flycast{};  ///< of its services; unset: it has none
+  /// Its machines are started in namespaces of their own; else they share the host's network.
+  bool has_namespaces = false;
+};
+
+/// Who assigns private addresses. Called on the coordinator's thread; the answer to the same
+/// question is always the same. Unset functions: there is no private network.
+struct PrivatePlaces {
+  std::function<AppPlace(const config::AppConfig&)> of_app{};
+  std::function<IpAddress(NetworkId, const MachineId&)> of_machine{};
+};
+
 struct CoordinatorOptions {
   std::string region = "local";  ///< this node's: started first
   Duration drain_timeout =
@@ -117,6 +132,7 @@ struct CoordinatorOptions {
   std::function<std::uint16_t()> free_port{};
   /// One of this node's own listeners: an address app there would send requests round in a circle.
   std::function<bool(const Endpoint&)> is_own_listener{};
+  PrivatePlaces places{};
 };
 
 struct CoordinatorCounters {
@@ -231,6 +247,7 @@ class Coordinator {
   void retire(const Place& place, TimePoint now, Output& out);
   Machine& add_machine(App& app, Pool& pool, MachineId id, const std::string& region,
                        std::uint32_t index);
+  IpAddress private_address_of(const App& app, const MachineId& id) const;
   void set_limits(App& app, Pool& pool, Machine& machine);
   void keep_minimum(App& app, Pool& pool, TimePoint now, Output& out);
   void forget(App& app, Pool& pool, const MachineId& machine);

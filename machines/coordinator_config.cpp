@@ -41,6 +41,7 @@ void Coordinator::configure(AppId id, std::shared_ptr<const config::AppConfig> c
   app->is_removed = false;
   app->home_region =
       app->config->primary_region.empty() ? options_.region : app->config->primary_region;
+  app->place = options_.places.of_app ? options_.places.of_app(*app->config) : AppPlace{};
   lay_out(*app, now, out);
   touch(*app);
   flush(now, out);
@@ -117,6 +118,8 @@ void Coordinator::lay_out_pool(App& app, Pool& pool, TimePoint now, Output& out)
   std::vector<Place> surplus;
   for (const auto& machine : pool.machines) {
     set_limits(app, pool, *machine);
+    // One that runs keeps its address until it is replaced: another network is another config.
+    if (machine->can_start()) machine->private_address = private_address_of(app, machine->id);
     if (!kept.contains(machine->id)) surplus.push_back({&app, &pool, machine.get()});
   }
   for (const Place& place : surplus) retire(place, now, out);
@@ -245,8 +248,15 @@ Machine& Coordinator::add_machine(App& app, Pool& pool, MachineId id, const std:
   machine.region = region;
   machine.index = index;
   machine.load = std::make_shared<MachineLoad>(app.id);
+  machine.private_address = private_address_of(app, id);
   machines_[id] = {&app, &pool, &machine};
   return machine;
+}
+
+IpAddress Coordinator::private_address_of(const App& app, const MachineId& id) const {
+  const bool is_started_here = app.config->driver() == config::DriverKind::Process;
+  if (!app.place.has_namespaces || !is_started_here) return {};
+  return options_.places.of_machine(app.place.network, id);
 }
 
 void Coordinator::set_limits(App& app, Pool& pool, Machine& machine) {

@@ -71,6 +71,8 @@ struct Coordinator::App {
   AppViewPtr view;
   bool is_removed = false;
 
+  AppPlace place;  // in the private network
+
   std::string home_region;  // primary_region, else the node's
   std::size_t minimum(const Pool& pool, const std::string& region) const;
   std::size_t maximum(const std::string& region) const;

@@ -98,6 +98,10 @@ bool Coordinator::place_ports(App& app, Pool& pool, Machine& machine) {
   for (const config::Service* service : services_of(*app.config, pool.group)) {
     const std::uint16_t wanted = service->internal_port;
     if (wanted == 0 || ports.contains(wanted)) continue;
+    if (machine.private_address != IpAddress()) {  // all its ports are its own
+      ports[wanted] = wanted;
+      continue;
+    }
     auto taken = taken_ports_.find(wanted);
     std::uint16_t given = wanted;
     if (taken != taken_ports_.end() && taken->second != machine.id) {
@@ -116,7 +120,9 @@ bool Coordinator::place_ports(App& app, Pool& pool, Machine& machine) {
     ports[wanted] = given;
     is_first = false;
   }
-  for (const auto& [wanted, given] : ports) taken_ports_[given] = machine.id;
+  if (machine.private_address == IpAddress()) {
+    for (const auto& [wanted, given] : ports) taken_ports_[given] = machine.id;
+  }
   machine.ports = std::move(ports);
   return true;
 }
@@ -159,9 +165,12 @@ void Coordinator::begin_start(App& app, Pool& pool, Machine& machine, TimePoint 
     out.commands.emplace_back(ResumeMachine{.app = app.id, .machine = machine.id});
     return;
   }
-  StartSpec spec = make_start_spec(
-      *app.config, {.id = machine.id, .region = machine.region, .group = pool.group},
-      machine.ports);
+  StartSpec spec = make_start_spec(*app.config,
+                                   {.id = machine.id,
+                                    .region = machine.region,
+                                    .group = pool.group,
+                                    .private_address = machine.private_address},
+                                   machine.ports);
   machine.kill_signal = spec.kill_signal;
   machine.kill_timeout = spec.kill_timeout;
   ++counters_.starts;

@@ -92,7 +92,8 @@ StartSpec make_start_spec(const config::AppConfig& config, const MachineIdentity
                  .ports = ports,
                  .kill_signal = signal_number(config.kill_signal),
                  .kill_timeout = config.kill_timeout,
-                 .wants_notify = config.rooster.notify};
+                 .wants_notify = config.rooster.notify,
+                 .private_address = identity.private_address};
   const std::string version = start_fingerprint(config, identity.group);
   spec.fingerprint = store_start({.fingerprint = version, .ports = ports});
   if (spec.kill_signal == 0) spec.kill_signal = SIGINT;
@@ -115,7 +116,8 @@ StartSpec make_start_spec(const config::AppConfig& config, const MachineIdentity
   env.set("FLY_REGION", identity.region);
   env.set("FLY_PROCESS_GROUP", identity.group);
   env.set("FLY_MACHINE_VERSION", version);
-  env.set("FLY_PRIVATE_IP", "127.0.0.1");
+  const bool is_private = identity.private_address != IpAddress();
+  env.set("FLY_PRIVATE_IP", is_private ? identity.private_address.to_string() : "127.0.0.1");
   env.set("PRIMARY_REGION", config.primary_region);
   if (!config.image.empty()) env.set("FLY_IMAGE_REF", config.image);
   env.set("ROOSTER", "1");
@@ -144,6 +146,7 @@ std::string start_fingerprint(const config::AppConfig& config, std::string_view 
   add(config.rooster.directory);
   add(config.rooster.user);
   add(config.rooster.address);
+  add(config.rooster.network);
   add(config.image);
   add(config.rooster.notify ? "notify" : "");
   for (const config::Service* service : services_of(config, group)) {

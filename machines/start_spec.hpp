@@ -3,6 +3,7 @@
 #pragma once
 
 #include "config/app_config.hpp"
+#include "core/address.hpp"
 #include "core/ids.hpp"
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct StartSpec {
   int kill_signal = 2;
   std::chrono::milliseconds kill_timeout{5000};
   bool wants_notify = false;
-  std::string fingerprint{};  ///< what the keeper stores with it: parse_stored_start() reads it
+  IpAddress private_address{};  ///< set: in namespaces of its own, with this address
+  std::string fingerprint{};    ///< what the keeper stores with it: parse_stored_start() reads it
 };
 
 /// Who the machine is, for its environment.
@@ -32,6 +34,7 @@ struct MachineIdentity {
   MachineId id{};
   std::string region{};
   std::string group{};
+  IpAddress private_address{};  ///< unset: it shares the host's network
 };
 
 /// `ports` says where each internal port of its services is to listen; the first service's is
