@@ -1,6 +1,6 @@
 #include "app/start_report.hpp"
 
-#include <algorithm>
+#include "config/exposure.hpp"
 
 namespace rooster::app {
 
@@ -17,15 +17,6 @@ std::string url_of(const config::AppConfig& app, const std::string& domain,
 
 }  // namespace
 
-bool is_public(const config::AppConfig& app) {
-  if (app.rooster.is_public) return *app.rooster.is_public;
-  return std::ranges::any_of(app.services, [](const config::Service& service) {
-    return std::ranges::any_of(service.ports, [](const config::Port& port) {
-      return port.has(config::Handler::Http) || port.has(config::Handler::Tls);
-    });
-  });
-}
-
 void report_start(Log& log, const config::ConfigSet& config,
                   const std::vector<std::string>& listening, std::uint16_t https_port,
                   const std::string& local_ca_file) {
@@ -39,7 +30,7 @@ void report_start(Log& log, const config::ConfigSet& config,
     if (++told > kMostApps) break;
     log.info("serving", {{"url", url_of(*app, config.node.reloadable.domain, https_port)},
                          {"app", app->name},
-                         {"exposure", is_public(*app) ? "public" : "private"}});
+                         {"exposure", config::exposure(*app)}});
   }
   if (config.apps.size() > kMostApps) {
     log.info("and further apps: `rooster status` shows all",

@@ -10,9 +10,6 @@
 
 namespace rooster::app {
 
-/// Is any of the app's services reachable from outside by HTTP?
-bool is_public(const config::AppConfig& app);
-
 /// Writes them to `log`; at most some twenty apps by name.
 void report_start(Log& log, const config::ConfigSet& config,
                   const std::vector<std::string>& listening, std::uint16_t https_port,

@@ -2,6 +2,7 @@
 
 #include "cli/terminal.hpp"
 #include "config/config_set.hpp"
+#include "config/exposure.hpp"
 #include "config/show.hpp"
 #include "core/json_text.hpp"
 
@@ -23,7 +24,13 @@ void print_json_report(const Console& console, const config::LoadResult& loaded)
         .field("column", found.place.column);
     json.field("key", found.key).field("message", found.message).end_object();
   }
-  json.end_array().end_object();
+  json.end_array();
+  if (loaded.set) {
+    json.key("exposure").begin_object();
+    for (const auto& app : loaded.set->apps) json.field(app->name, config::exposure(*app));
+    json.end_object();
+  }
+  json.end_object();
   console.out << out << '\n';
 }
 
@@ -33,6 +40,20 @@ void print_diagnostics(const Console& console, const config::LoadResult& loaded)
     console.err << paint(console, is_error ? Colour::Red : Colour::Yellow,
                          is_error ? "error: " : "warning: ")
                 << config::render(found) << '\n';
+  }
+}
+
+// What is open to the internet must never be a surprise.
+void print_exposures(const Console& console, const config::ConfigSet& set) {
+  constexpr std::size_t kMostApps = 20;
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const auto& app : set.apps) {
+    if (pairs.size() == kMostApps) break;
+    pairs.emplace_back(app->name, config::exposure(*app));
+  }
+  print_pairs(console, pairs);
+  if (set.apps.size() > kMostApps) {
+    console.out << "  and " << set.apps.size() - kMostApps << " more\n";
   }
 }
 
@@ -53,6 +74,7 @@ int check_config(const Console& console, const std::string& config_file, bool st
   }
   console.out << paint(console, Colour::Green, "✓")
               << " Configuration is valid: " << loaded.set->apps.size() << " apps\n";
+  print_exposures(console, *loaded.set);
   return 0;
 }
 

@@ -176,6 +176,8 @@ class Loader {
     check(was.http == now.http, "[listen] http");
     check(was.https == now.https, "[listen] https");
     check(was.admin_socket == now.admin_socket, "[listen] admin");
+    check(was.wireguard == now.wireguard, "[wireguard]");
+    check(was.network_mode == now.network_mode, "[rooster] network_mode");
     now = was;
   }
 

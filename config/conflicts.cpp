@@ -44,7 +44,9 @@ std::string source_line(const std::string& path, std::uint32_t number) {
 class Index {
  public:
   Index(const ConfigSet& set, std::vector<Diagnostic>& diagnostics)
-      : suffix_('.' + set.node.reloadable.domain), diagnostics_(diagnostics) {
+      : suffix_('.' + set.node.reloadable.domain),
+        gateway_(set.node.gateway_host()),
+        diagnostics_(diagnostics) {
     names_.reserve(set.files.size());
   }
 
@@ -64,6 +66,11 @@ class Index {
 
  private:
   void claim(std::string_view hostname, Claim by) {
+    if (hostname == gateway_) {
+      report(by, fmt::format("{} is the node's own, for peers of the private network; remove it",
+                             hostname));
+      return;
+    }
     const auto taken = [&](const Claim& earlier) {
       if (earlier.file == by.file) return;
       conflict(by, earlier, fmt::format("the route {}", hostname), "remove it from one of them");
@@ -100,13 +107,16 @@ class Index {
 
   void conflict(const Claim& later, const Claim& earlier, const std::string& what,
                 std::string_view mend) {
-    if (++conflicts_ > kMaxConflicts) return;
     const Place there = place_of(earlier);
-    const Place here = place_of(later);
-    const std::string& path = later.file->app->file;
-    diagnostics_.push_back({Severity::Error, path, here, key_of(later),
-                            fmt::format("{} is taken by {}:{}:{}; {}", what,
-                                        earlier.file->app->file, there.line, there.column, mend),
+    report(later, fmt::format("{} is taken by {}:{}:{}; {}", what, earlier.file->app->file,
+                              there.line, there.column, mend));
+  }
+
+  void report(const Claim& claim, std::string message) {
+    if (++conflicts_ > kMaxConflicts) return;
+    const Place here = place_of(claim);
+    const std::string& path = claim.file->app->file;
+    diagnostics_.push_back({Severity::Error, path, here, key_of(claim), std::move(message),
                             source_line(path, here.line)});
   }
 
@@ -118,6 +128,7 @@ class Index {
   };
 
   std::string suffix_;
+  std::string gateway_;
   std::vector<Diagnostic>& diagnostics_;
   std::unordered_map<std::string_view, Claim> names_;
   std::unordered_map<std::string_view, Claim> claims_;  ///< by hostname

@@ -4,6 +4,7 @@
 
 #include "config/app_reader.hpp"
 #include "config/hostname.hpp"
+#include "config/node_config.hpp"
 #include "config/scalars.hpp"
 #include "config/split_command.hpp"
 
@@ -262,6 +263,11 @@ ParsedApp parse_app(std::string_view text, const std::string& file, std::string_
   app.file = file;
   TableReader top(*document, "", report);
   read_name(top, app, parsed.places);
+  if (app.name == kGatewayName) {
+    report.error(parsed.places.app.line > 0 ? parsed.places.app : Place{1, 1}, "app",
+                 "\"rooster\" is the node's own name, for peers of the private network; write "
+                 "another, such as app = \"rooster-site\"");
+  }
   read_region(top, app, node_region);
   read_signals(top, app);
   read_processes(top, app);

@@ -1,6 +1,7 @@
 #include "config/parse_node.hpp"
 
 #include "config/hostname.hpp"
+#include "config/read_private_network.hpp"
 #include "config/scalars.hpp"
 #include "config/table_reader.hpp"
 #include "core/ids.hpp"
@@ -208,10 +209,7 @@ ParsedNode parse_node(std::string_view text, const std::string& file) {
   top.read("watch", to.watch);
   top.read_duration("drain_timeout", to.drain_timeout, {.most = 24h});
   top.read_duration("lame_duck", to.lame_duck, {.most = 1h});
-  if (const Member* const wireguard = top.find("wireguard")) {
-    report.warn(wireguard->place, "wireguard",
-                "this version has no private network; remove the table");
-  }
+  read_private_network(top, node);
   top.finish();
   if (!report.failed()) parsed.node = std::move(node);
   parsed.diagnostics = report.take();

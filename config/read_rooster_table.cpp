@@ -17,6 +17,15 @@ using namespace std::chrono_literals;
 constexpr std::size_t kMostMachines = 1000;  // of one app in one region
 constexpr std::size_t kMostRules = 256;      // each is tried for each wake
 
+/// As the registry takes them; unlike a label it may end with a dash.
+bool is_network_name(std::string_view name) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  return !name.empty() && name.size() <= 63 && is_letter(name.front()) &&
+         std::ranges::all_of(name, [&is_letter](char c) {
+           return is_letter(c) || (c >= '0' && c <= '9') || c == '-';
+         });
+}
+
 void read_driver(TableReader& reader, RoosterTable& to) {
   static constexpr std::array<std::pair<std::string_view, DriverKind>, 4> kDrivers{{
       {"process", DriverKind::Process},
@@ -167,10 +176,11 @@ void read_rooster_table(TableReader& top, AppConfig& app, NamePlaces& places) {
     read_counts(reader, "min_machines", to.min_machines);
     read_counts(reader, "max_machines", to.max_machines);
     reader.read("network", to.network);
-    if (!is_label(to.network)) {
+    if (!is_network_name(to.network)) {
       reader.report().error(
           reader.find("network")->value.place, reader.path("network"),
-          "a network's name has letters, digits and dashes; write network = \"default\"");
+          "a network's name is a letter and then letters, digits and dashes, 63 at most; write "
+          "network = \"default\"");
     }
     reader.read("public", to.is_public);
     reader.read_duration("idle_timeout", to.idle_timeout, {.least = 1s});

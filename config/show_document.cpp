@@ -271,6 +271,31 @@ Node listen_list(const std::vector<ListenAddress>& addresses) {
   return texts_node(texts);
 }
 
+void put_private_network(Node& top, const NodeConfig& node) {
+  if (const auto& wireguard = node.fixed.wireguard) {
+    Node table;
+    put(table, "listen", text_node(to_text(wireguard->listen)));
+    put(table, "mode", text_node(std::string(name_of(wireguard->mode))));
+    put(table, "interface", text_node(wireguard->interface));
+    put(table, "mtu", number_node(wireguard->mtu));
+    put_filled(table, "endpoint", wireguard->endpoint);
+    put(table, "stack", text_node(std::string(name_of(wireguard->stack))));
+    put(top, "wireguard", std::move(table));
+  }
+  const NodeReloadable& own = node.reloadable;
+  std::vector<std::string> servers;
+  for (const Endpoint& server : own.dns_upstream) servers.push_back(server.to_string());
+  Node dns;
+  put_filled(dns, "upstream", servers);
+  put_filled(top, "dns", std::move(dns));
+  Node rooster;
+  put(rooster, "network_mode", text_node(std::string(name_of(node.fixed.network_mode))));
+  put(rooster, "internal_wake", boolean_node(own.internal_wake));
+  put(rooster, "exec_as_root", boolean_node(own.exec_as_root));
+  put(rooster, "peer_timeout", duration_node(own.peer_timeout));
+  put(top, "rooster", std::move(rooster));
+}
+
 }  // namespace
 
 std::string without_secrets(std::string_view name, std::string_view value) {
@@ -358,6 +383,7 @@ Node to_document(const NodeConfig& node) {
   Node tls;
   put_filled(tls, "certificates", list_node(std::move(certificates)));
   put_filled(top, "tls", std::move(tls));
+  put_private_network(top, node);
   return top;
 }
 

@@ -278,6 +278,12 @@ std::string_view home_of(std::string_view key) {
       Home{"trusted_proxies", "[listen]"},
       Home{"proxy_protocol_from", "[listen]"},
       Home{"certificates", "[tls]"},
+      Home{"internal_wake", "[rooster]"},
+      Home{"network_mode", "[rooster]"},
+      Home{"exec_as_root", "[rooster]"},
+      Home{"peer_timeout", "[rooster]"},
+      Home{"upstream", "[dns]"},
+      Home{"endpoint", "[wireguard]"},
   };
   const auto* const found = std::ranges::find(kHomes, key, &Home::key);
   return found == kHomes.end() ? std::string_view() : found->table;

@@ -106,6 +106,31 @@ TEST_F(ConfigSetTest, TwoAppsOnOneRouteAreAnErrorThatNamesBothPlaces) {
       << text;
 }
 
+TEST_F(ConfigSetTest, TheGatewaysNameIsTheNodesOwn) {
+  write_app("a", "app = 'Rooster'\n");
+  write_app("b", "app = 'b'\n[rooster]\nhostnames = ['x.com', 'rooster.app.dev']\n");
+  const auto text = all_rendered(load(node_file()).diagnostics);
+  EXPECT_NE(text.find("a.toml:1:7: app: \"rooster\" is the node's own name"), std::string::npos)
+      << text;
+  write_app("a", "app = 'a'\n");
+  const auto result = load(node_file());
+  EXPECT_FALSE(result.set);
+  EXPECT_NE(all_rendered(result.diagnostics)
+                .find("b.toml:3:23: rooster.hostnames[1]: rooster.app.dev is the node's own"),
+            std::string::npos);
+}
+
+TEST_F(ConfigSetTest, APrivateNetworkComesAndGoesWithARestart) {
+  write_app("a", "app = 'a'\n");
+  const auto set = loaded();
+  folder_.write("rooster.toml", "[wireguard]\n");
+  const auto result = reload(set);
+  ASSERT_TRUE(result.set);
+  EXPECT_FALSE(result.set->node.fixed.wireguard);
+  EXPECT_EQ(result.needs_restart,
+            (std::vector<std::string>{"[wireguard]", "[rooster] network_mode"}));
+}
+
 TEST_F(ConfigSetTest, TwoPublicAppsOnOneRawPortAreAnError) {
   const std::string raw =
       "[rooster]\npublic = true\n[[services]]\n[[services.ports]]\nport = 25565\n";

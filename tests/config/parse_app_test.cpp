@@ -425,6 +425,17 @@ TEST(ParseApp, ContradictionsAreWarnings) {
   }
 }
 
+TEST(ParseApp, ANetworksNameIsALetterAndWhatFollows) {
+  EXPECT_EQ(app_of("[rooster]\nnetwork = 'Staging-2'").rooster.network, "Staging-2");
+  for (const char* name : {"2", "-a", "a_b", "a.b", ""}) {
+    const auto parsed = parse_app("[rooster]\nnetwork = '" + std::string(name) + "'", "/a.toml");
+    EXPECT_FALSE(parsed.app) << name;
+    EXPECT_TRUE(all_rendered(parsed.diagnostics).find(":2:11: rooster.network: a network's name") !=
+                std::string::npos)
+        << all_rendered(parsed.diagnostics);
+  }
+}
+
 TEST(ParseApp, AFileWithoutContradictionsHasNoWarnings) {
   Texts warnings;
   app_of(R"(

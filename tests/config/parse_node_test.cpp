@@ -109,6 +109,97 @@ TEST(ParseNode, BrokenFilesGetTheirPlaceAndMend) {
   }
 }
 
+TEST(ParseNode, WithoutWireguardThereIsNoPrivateNetwork) {
+  const auto node = node_of("");
+  EXPECT_FALSE(node.fixed.wireguard);
+  EXPECT_EQ(node.fixed.network_mode, NetworkMode::Host);
+  EXPECT_EQ(node.wireguard_endpoint(), "");
+  const auto asked = parse_node("[rooster]\nnetwork_mode = 'private'\n", "/r.toml");
+  ASSERT_TRUE(asked.node);
+  EXPECT_EQ(asked.node->fixed.network_mode, NetworkMode::Host);
+  const auto text = all_rendered(asked.diagnostics);
+  EXPECT_NE(text.find("rooster.network_mode: without [wireguard]"), std::string::npos) << text;
+}
+
+TEST(ParseNode, AnEmptyWireguardTableHasEveryDefault) {
+  const auto node = node_of("domain = 'example.org'\n[wireguard]\n");
+  ASSERT_TRUE(node.fixed.wireguard);
+  EXPECT_EQ(node.fixed.wireguard->listen, (ListenAddress{"", 51820}));
+  EXPECT_EQ(node.fixed.wireguard->mode, WireguardMode::Userspace);
+  EXPECT_EQ(node.fixed.wireguard->stack, StackKind::Auto);
+  EXPECT_EQ(node.fixed.wireguard->interface, "rooster0");
+  EXPECT_EQ(node.fixed.wireguard->mtu, 1280);
+  EXPECT_EQ(node.fixed.network_mode, NetworkMode::Private);
+  EXPECT_EQ(node.gateway_host(), "rooster.example.org");
+  EXPECT_EQ(node.wireguard_endpoint(), "rooster.example.org:51820");
+  EXPECT_TRUE(node.reloadable.internal_wake);
+  EXPECT_FALSE(node.reloadable.exec_as_root);
+  EXPECT_EQ(node.reloadable.peer_timeout, 15min);
+}
+
+TEST(ParseNode, ReadsEveryKeyOfThePrivateNetwork) {
+  const auto node = node_of(R"(
+[wireguard]
+listen = "192.0.2.1:5182"
+mode = "kernel"
+interface = "wg-edge"
+mtu = 1420
+endpoint = "vpn.example.com:443"
+stack = "lwip"
+[dns]
+upstream = ["1.1.1.1", "[2606:4700::1111]:5353", "127.0.0.1:54", "::1"]
+[rooster]
+internal_wake = false
+network_mode = "host"
+exec_as_root = true
+peer_timeout = "1h"
+)");
+  ASSERT_TRUE(node.fixed.wireguard);
+  EXPECT_EQ(*node.fixed.wireguard, (WireguardConfig{.listen = {"192.0.2.1", 5182},
+                                                    .mode = WireguardMode::Kernel,
+                                                    .interface = "wg-edge",
+                                                    .mtu = 1420,
+                                                    .endpoint = "vpn.example.com:443",
+                                                    .stack = StackKind::Lwip}));
+  EXPECT_EQ(node.wireguard_endpoint(), "vpn.example.com:443");
+  std::string servers;
+  for (const auto& server : node.reloadable.dns_upstream) servers += server.to_string() + ' ';
+  EXPECT_EQ(servers, "1.1.1.1:53 [2606:4700::1111]:5353 127.0.0.1:54 [::1]:53 ");
+  EXPECT_FALSE(node.reloadable.internal_wake);
+  EXPECT_EQ(node.fixed.network_mode, NetworkMode::Host);
+  EXPECT_TRUE(node.reloadable.exec_as_root);
+  EXPECT_EQ(node.reloadable.peer_timeout, 1h);
+  const auto again = parse_node(to_toml(to_document(node)), node.file);
+  EXPECT_EQ(again.node, node) << all_rendered(again.diagnostics);
+}
+
+TEST(ParseNode, AnythingWrongAboutThePrivateNetworkIsAnError) {
+  for (const auto& [text, expected] : std::vector<std::pair<std::string, std::string>>{
+           {"[wireguard]\nlisten = '51820'\n", ":2:10: wireguard.listen: \"51820\" can't be"},
+           {"[wireguard]\nmode = 'go'\n",
+            ":2:8: wireguard.mode: \"go\" is not known here; write \"userspace\" or \"kernel\""},
+           {"[wireguard]\nstack = 'gvisor'\n",
+            ":2:9: wireguard.stack: \"gvisor\" is not known here; write \"auto\" or \"netns\" or"},
+           {"[wireguard]\ninterface = 'a/b'\n", ":2:13: wireguard.interface: \"a/b\" can't be"},
+           {"[wireguard]\ninterface = 'abcdefghijklmnop'\n", ":2:13: wireguard.interface"},
+           {"[wireguard]\nmtu = 1500\n", ":2:7: wireguard.mtu: 1500 is out of range"},
+           {"[wireguard]\nendpoint = 'vpn.example.com'\n",
+            ":2:12: wireguard.endpoint: \"vpn.example.com\" is not a place to send to; write"},
+           {"[wireguard]\nendpoint = ':51820'\n", ":2:12: wireguard.endpoint"},
+           {"[wireguard]\nport = 51820\n", ":2:1: wireguard.port: unknown key"},
+           {"[dns]\nupstream = ['1.1.1.1', 'one']\n",
+            ":2:12: dns.upstream[1]: \"one\" is not a server's address; write"},
+           {"[rooster]\nnetwork_mode = 'nat'\n", ":2:16: rooster.network_mode: \"nat\" is not"},
+           {"[rooster]\npeer_timeout = '1s'\n", ":2:16: rooster.peer_timeout"},
+           {"[rooster]\nhostnames = []\n", ":2:1: rooster.hostnames: unknown key"},
+       }) {
+    const auto parsed = parse_node(text, "/r.toml");
+    EXPECT_FALSE(parsed.node) << text;
+    EXPECT_TRUE(all_rendered(parsed.diagnostics).starts_with("/r.toml" + expected))
+        << all_rendered(parsed.diagnostics) << expected;
+  }
+}
+
 TEST(ParseNode, UnknownAndMisplacedKeysAreWarnings) {
   const auto parsed = parse_node("trusted_proxies = []\nregoin = 'gru'\n", "/r.toml");
   EXPECT_TRUE(parsed.node);

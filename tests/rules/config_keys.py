@@ -4,7 +4,8 @@ import re
 import tree
 
 PAGE = "docs/configuration.md"
-READERS = ("config/read_rooster_table.cpp", "config/parse_node.cpp")
+READERS = ("config/read_rooster_table.cpp", "config/parse_node.cpp",
+           "config/read_private_network.cpp")
 KEY = re.compile(r'\b(?:read\w*|find|table|items)\(\s*(?:\w+,\s*)?"([a-z]\w*)"|std::pair\{"([a-z]\w*)"')
 
 
