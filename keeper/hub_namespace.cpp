@@ -390,7 +390,11 @@ Reply HubNamespace::connect_machine(const Attach& request, Machine& machine,
   step(add_route(inside, {.index = kMachineEnd, .gateway = hub_link_address()}));
   step(add_route(inside,
                  {.destination = IpAddress::v4(0), .index = kMachineEnd, .gateway = hub_v4}));
-  if (error == 0) return Done{};
+  if (error == 0) {
+    wait_for_carrier(inside, kMachineEnd);
+    wait_for_carrier(route_, index);
+    return Done{};
+  }
   remove_link(route_, index);
   CatchRules::remove_source(
       {.index = index, .address = machine.address, .address_v4 = machine.address_v4});

@@ -58,7 +58,8 @@ class NetlinkSocket {
   explicit operator bool() const { return static_cast<bool>(socket_); }
 
   /// Sends all of it. Returns 0, or the first errno that a message got which asked for an answer.
-  int send(const NetlinkBatch& batch);
+  /// `answer`: what came beside the errno, one message with its header.
+  int send(const NetlinkBatch& batch, std::vector<std::byte>* answer = nullptr);
 
  private:
   Descriptor socket_;
@@ -67,6 +68,10 @@ class NetlinkSocket {
 // ---- links, addresses, routes; each returns 0 or errno
 
 int set_link_up(NetlinkSocket& route, std::uint32_t index, std::uint32_t mtu);
+
+/// A link that is up carries packets only when the kernel has noticed its carrier: waits for that,
+/// a moment at most.
+void wait_for_carrier(NetlinkSocket& route, std::uint32_t index);
 
 /// A veth pair, its near end up, with the same hardware address and without ARP, so that neither
 /// side ever asks for a neighbour. The far end is `far_name` in the namespace `far`.
