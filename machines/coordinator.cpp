@@ -156,7 +156,7 @@ AppViewPtr Coordinator::make_view(App& app) {
                                 .group = pool->group,
                                 .address = machine->address,
                                 .private_address = machine->private_address,
-                                .netns = machine->private_address != IpAddress(),
+                                .netns = machine->has_namespaces,
                                 .ports = machine->ports,
                                 .load = machine->load,
                                 .load_generation = machine->load_generation,

@@ -247,7 +247,7 @@ class Coordinator {
   void retire(const Place& place, TimePoint now, Output& out);
   Machine& add_machine(App& app, Pool& pool, MachineId id, const std::string& region,
                        std::uint32_t index);
-  IpAddress private_address_of(const App& app, const MachineId& id) const;
+  void place_privately(const App& app, Machine& machine) const;
   void set_limits(App& app, Pool& pool, Machine& machine);
   void keep_minimum(App& app, Pool& pool, TimePoint now, Output& out);
   void forget(App& app, Pool& pool, const MachineId& machine);

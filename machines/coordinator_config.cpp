@@ -119,7 +119,7 @@ void Coordinator::lay_out_pool(App& app, Pool& pool, TimePoint now, Output& out)
   for (const auto& machine : pool.machines) {
     set_limits(app, pool, *machine);
     // One that runs keeps its address until it is replaced: another network is another config.
-    if (machine->can_start()) machine->private_address = private_address_of(app, machine->id);
+    if (machine->can_start()) place_privately(app, *machine);
     if (!kept.contains(machine->id)) surplus.push_back({&app, &pool, machine.get()});
   }
   for (const Place& place : surplus) retire(place, now, out);
@@ -248,15 +248,17 @@ Machine& Coordinator::add_machine(App& app, Pool& pool, MachineId id, const std:
   machine.region = region;
   machine.index = index;
   machine.load = std::make_shared<MachineLoad>(app.id);
-  machine.private_address = private_address_of(app, id);
+  place_privately(app, machine);
   machines_[id] = {&app, &pool, &machine};
   return machine;
 }
 
-IpAddress Coordinator::private_address_of(const App& app, const MachineId& id) const {
+void Coordinator::place_privately(const App& app, Machine& machine) const {
   const bool is_started_here = app.config->driver() == config::DriverKind::Process;
-  if (!app.place.has_namespaces || !is_started_here) return {};
-  return options_.places.of_machine(app.place.network, id);
+  const bool has_address = is_started_here && options_.places.of_machine != nullptr;
+  machine.private_address =
+      has_address ? options_.places.of_machine(app.place.network, machine.id) : IpAddress();
+  machine.has_namespaces = has_address && app.place.has_namespaces;
 }
 
 void Coordinator::set_limits(App& app, Pool& pool, Machine& machine) {

@@ -98,7 +98,7 @@ bool Coordinator::place_ports(App& app, Pool& pool, Machine& machine) {
   for (const config::Service* service : services_of(*app.config, pool.group)) {
     const std::uint16_t wanted = service->internal_port;
     if (wanted == 0 || ports.contains(wanted)) continue;
-    if (machine.private_address != IpAddress()) {  // all its ports are its own
+    if (machine.has_namespaces) {  // all its ports are its own
       ports[wanted] = wanted;
       continue;
     }
@@ -120,7 +120,7 @@ bool Coordinator::place_ports(App& app, Pool& pool, Machine& machine) {
     ports[wanted] = given;
     is_first = false;
   }
-  if (machine.private_address == IpAddress()) {
+  if (!machine.has_namespaces) {
     for (const auto& [wanted, given] : ports) taken_ports_[given] = machine.id;
   }
   machine.ports = std::move(ports);
@@ -165,12 +165,13 @@ void Coordinator::begin_start(App& app, Pool& pool, Machine& machine, TimePoint 
     out.commands.emplace_back(ResumeMachine{.app = app.id, .machine = machine.id});
     return;
   }
-  StartSpec spec = make_start_spec(*app.config,
-                                   {.id = machine.id,
-                                    .region = machine.region,
-                                    .group = pool.group,
-                                    .private_address = machine.private_address},
-                                   machine.ports);
+  StartSpec spec = make_start_spec(
+      *app.config,
+      {.id = machine.id,
+       .region = machine.region,
+       .group = pool.group,
+       .private_address = machine.has_namespaces ? machine.private_address : IpAddress()},
+      machine.ports);
   machine.kill_signal = spec.kill_signal;
   machine.kill_timeout = spec.kill_timeout;
   ++counters_.starts;

@@ -55,7 +55,8 @@ struct Machine {
 
   // of this start
   IpAddress address = IpAddress::v4(0x7F000001);
-  IpAddress private_address{};  // in its network; unset: it shares the host's
+  IpAddress private_address{};  // in its network; unset: there is none
+  bool has_namespaces = false;  // else it shares the host's network
   std::map<std::uint16_t, std::uint16_t> ports{};
   std::string fingerprint{};  // of the config it was started from
   int kill_signal = 2;

@@ -64,8 +64,10 @@ TEST_F(PrivatePlaceTest, WithoutNamespacesMachinesShareTheHost) {
   has_namespaces_ = false;
   configure(make_config());
   EXPECT_FALSE(machine().netns);
-  EXPECT_EQ(machine().private_address, IpAddress());
+  EXPECT_EQ(machine().private_address.to_string(), "fdaa:0:7:0:2:aa:bb:2");
   EXPECT_EQ(view().network.value, 7U);
+  wake();
+  EXPECT_EQ(take<StartMachine>().at(0).spec.private_address, IpAddress());
 }
 
 }  // namespace
