@@ -127,8 +127,6 @@ void Device::drop_sessions(Moment now) {
     peer->dropped += peer->queue.clear();
     peer->tries = 0;
     peer->last_initiation.reset();
-    peer->last_taken_initiation.reset();
-    peer->not_before = TimePoint::min();
     peer->macs.forget_cookie();
     peer->place.forget_local();
     peer->timers.reset(now.boot);
