@@ -67,7 +67,7 @@ struct HttpServer::Impl {
   }
 
   Task<> accept_loop();
-  Task<> serve(Descriptor descriptor, std::string input, std::optional<IpAddress> source);
+  Task<> serve(Stream::Parts connection, std::string input, std::optional<IpAddress> source);
   Task<> take_over(Stream& stream, Waiter& waiter, HttpReply reply, std::string input);
   Task<bool> read_request(Stream& stream, Waiter& waiter, std::string& input,
                           RequestReader& reader);
@@ -92,7 +92,7 @@ void HttpServer::Impl::accept_all() {
     Descriptor accepted(::accept4(listener->fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted) {
       ++open;
-      group.spawn(serve(std::move(accepted), {}, std::nullopt));
+      group.spawn(serve({std::move(accepted), nullptr}, {}, std::nullopt));
       continue;
     }
     if (errno == EINTR || errno == ECONNABORTED) continue;
@@ -120,12 +120,14 @@ Task<> HttpServer::Impl::accept_loop() {
   co_return {};
 }
 
-Task<> HttpServer::Impl::serve(Descriptor descriptor, std::string input,
+Task<> HttpServer::Impl::serve(Stream::Parts connection, std::string input,
                                std::optional<IpAddress> source) {
   {
     // An adopted one may be a socketpair of our own, whose credentials are ours and say nothing.
-    const auto peer = source ? std::nullopt : credentials_of(descriptor.get());
-    Stream stream(loop, std::move(descriptor));
+    const auto peer = source ? std::nullopt : credentials_of(connection.fd.get());
+    // TLS may have read what the socket will not tell of again.
+    Stream stream(loop, std::move(connection.fd), Pollable::kReadable | Pollable::kWritable);
+    if (connection.ssl) stream.secure(std::move(connection.ssl));
     Waiter waiter(group);
     bool again = true;
     while (again) {
@@ -244,6 +246,10 @@ HttpServer::HttpServer(Loop& loop, Descriptor listener, Handler handler, HttpSer
 }
 
 void HttpServer::adopt(Descriptor connection, std::string input, const IpAddress& source) {
+  adopt(Stream::Parts{std::move(connection), nullptr}, std::move(input), source);
+}
+
+void HttpServer::adopt(Stream::Parts connection, std::string input, const IpAddress& source) {
   if (impl_->open >= impl_->limits.connections) return;
   ++impl_->open;
   impl_->group.spawn(impl_->serve(std::move(connection), std::move(input), source));

@@ -84,6 +84,8 @@ class HttpServer {
   /// Serves a connection that was accepted elsewhere, of which `input` is read already. Its
   /// requests carry `source` and no credentials. Beyond the limit of connections it is closed.
   void adopt(Descriptor connection, std::string input, const IpAddress& source);
+  /// The same, for a connection that may be a TLS one.
+  void adopt(Stream::Parts connection, std::string input, const IpAddress& source);
 
   /// Stops accepting, interrupts all connections; `done` runs once nothing of it is left.
   void stop(std::move_only_function<void()> done);

@@ -85,6 +85,10 @@ Task<> H1Session::serve_one() {
     co_await refuse_head(parsed.fault);
     co_return Error(parsed.fault);
   }
+  if (leaves_by_gateway_door()) {
+    leave_by_gateway_door();
+    co_return Error(Fault::ClientLeft);
+  }
   auto end = co_await run_exchange(context_, *this, waiter_, begin_request());
   if (end && end->must_cut) cut();
   if (!end || end->must_cut || end->tunnelled) co_return Error(Fault::ClientLeft);
@@ -115,6 +119,23 @@ Task<> H1Session::secure() {
   const char* const name = SSL_get_servername(stream_.ssl(), TLSEXT_NAMETYPE_host_name);
   if (name != nullptr) facts_.sni = name;  // lives as long as the session
   co_return {};
+}
+
+// Never without TLS: what goes there are tokens. A name that the connection's certificate doesn't
+// cover is refused as everywhere.
+bool H1Session::leaves_by_gateway_door() const {
+  return context_.gateway_door && stream_.ssl() != nullptr && !stream_.has_pending() &&
+         is_for_gateway(head_->head, context_.settings->gateway_host) &&
+         covers(head_->head.host_name);
+}
+
+void H1Session::leave_by_gateway_door() {
+  GatewayArrival arrival{.connection = {},
+                         .input = std::string(buffer_.view()),
+                         .source = facts_.peer_address,
+                         .wants_websocket = head_->head.upgrade == Upgrade::WebSocket};
+  arrival.connection = stream_.release();
+  context_.gateway_door(std::move(arrival));
 }
 
 // One attempt to read behind what is there; an empty buffer holds no memory afterwards.

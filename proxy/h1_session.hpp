@@ -69,6 +69,8 @@ class H1Session final : public ClientSide, public Link {
   Duration head_timeout() const;
   const RequestHead& begin_request();
   Task<> refuse_head(Fault fault);
+  bool leaves_by_gateway_door() const;
+  void leave_by_gateway_door();
   Task<> linger();
   void cut();
   void end_exchange();

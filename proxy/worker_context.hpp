@@ -9,6 +9,7 @@
 #include "machines/wake_gate.hpp"
 #include "proxy/access_log.hpp"
 #include "proxy/client_address.hpp"
+#include "proxy/gateway_door.hpp"
 #include "proxy/h1_body.hpp"
 #include "proxy/request_id.hpp"
 #include "proxy/response_head.hpp"
@@ -36,6 +37,7 @@ class Tunnel;
 struct EdgeSettings {
   std::string region;
   std::string domain;
+  std::string gateway_host;  ///< "rooster.<domain>"; "" where nothing answers there
   CidrList trusted_proxies;
   std::uint16_t https_port = 443;  ///< where force_https sends
   /// A WireGuard peer that has been silent for so long is gone.
@@ -98,9 +100,10 @@ struct WorkerContext {
   /// Indexed by AppId; each with a control block of this worker's own, so that pinning one never
   /// contends.
   std::vector<machines::AppViewPtr> views;
-  bool draining = false;  ///< no further request on any connection
-  Link tunnels;           ///< every open Tunnel
-  Link idle;              ///< every H1Session that waits for a request, idle longest first
+  GatewayDoor gateway_door;  ///< only where settings name a gateway_host
+  bool draining = false;     ///< no further request on any connection
+  Link tunnels;              ///< every open Tunnel
+  Link idle;                 ///< every H1Session that waits for a request, idle longest first
   std::uint64_t random_state = 0x9E3779B97F4A7C15ull;
 
   const machines::AppViewPtr& view(AppId app) const { return views[app.value]; }
