@@ -26,7 +26,10 @@ IpAddress key_of(const IpAddress& source) {
 }  // namespace
 
 // Whoever has asked nothing for a second has all its tokens again: nothing is lost with it.
+// A full table is looked through once a second at most, however many new sources come.
 void SourceLimits::forget_quiet(TimePoint now) {
+  if (now - swept_ < 1s) return;
+  swept_ = now;
   std::erase_if(sources_, [&](const auto& entry) {
     return entry.second.outstanding == 0 && now - entry.second.filled > 1s;
   });

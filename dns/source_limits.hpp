@@ -32,6 +32,7 @@ class SourceLimits {
 
   double per_second_;
   std::size_t outstanding_;
+  TimePoint swept_{};
   std::unordered_map<IpAddress, Source, AddressHash> sources_;
 };
 
