@@ -1,8 +1,9 @@
-// The only file that includes CLI11: the commands and their flags.
+// The commands and their flags (the developer's: developer_arguments.cpp).
 #include "cli/run_cli.hpp"
 
 #include "cli/command_tree.hpp"
 #include "cli/config_commands.hpp"
+#include "cli/developer_arguments.hpp"
 #include "cli/operator_commands.hpp"
 #include "cli/terminal.hpp"
 
@@ -40,7 +41,7 @@ struct Choices {
 class CommandLine {
  public:
   CommandLine(const Commands& commands, const Console& console)
-      : commands_(commands), console_(console) {
+      : commands_(commands), console_(console), developer_(console) {
     app_.name("rooster");
     app_.require_subcommand(1);
     app_.fallthrough();
@@ -51,14 +52,22 @@ class CommandLine {
     add_config_commands();
     add_machine_commands();
     add_looking_commands();
+    developer_.add_to(
+        app_,
+        [this](CLI::App& parent, const std::string& name, const std::string& help,
+               std::function<int()> action) { return add(parent, name, help, std::move(action)); },
+        choices_.config_file, choices_.as_json);
     add_completion();
   }
 
   int run(int argc, const char* const* argv) {
+    std::vector<std::string> arguments{argv + std::min(argc, 1), argv + argc};
+    developer_.take_program(arguments);
     try {
-      app_.parse(argc, argv);
+      // CLI11 takes a vector from its end.
+      app_.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     } catch (const CLI::ParseError& error) {
-      return explain_parse_error(error, {argv + std::min(argc, 1), argv + argc});
+      return explain_parse_error(error, arguments);
     }
     return action_ ? action_() : kUsage;
   }
@@ -256,6 +265,7 @@ class CommandLine {
   const Commands& commands_;
   const Console& console_;
   Choices choices_;
+  DeveloperArguments developer_;
   std::function<int()> action_;
   CLI::App app_{"Rooster: an HTTPS edge proxy for apps that sleep"};
 };

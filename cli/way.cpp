@@ -1,8 +1,14 @@
 #include "cli/way.hpp"
 
+#include "cli/api_call.hpp"
 #include "net/dial.hpp"
 
 namespace rooster::cli {
+namespace {
+
+constexpr std::uint16_t kDnsPort = 53;
+
+}  // namespace
 
 Task<> AdminWay::open(Waiter& waiter, TimePoint deadline) {
   const auto stream = co_await dial_api(waiter, deadline);
@@ -18,6 +24,18 @@ Task<std::unique_ptr<Stream>> AdminWay::dial_api(Waiter& waiter, TimePoint) {
                         "); is `rooster serve` running, and may you open its socket?");
   }
   co_return stream;
+}
+
+Task<std::unique_ptr<Stream>> AdminWay::dial_dns(Waiter& waiter, TimePoint deadline) {
+  const DeadlineScope scope(waiter, deadline);
+  auto outcome = co_await connect_through(
+      *this, {.target = {"_api.internal", kDnsPort}, .only_wake = false, .token = {}}, nullptr,
+      waiter, [](std::string_view) {});
+  if (!outcome) co_return outcome.error();
+  if (const auto* refusal = std::get_if<net::ConnectRefusal>(&*outcome)) {
+    co_return Error(Fault::UpstreamRefused, "the node's DNS: " + refusal->detail);
+  }
+  co_return std::move(std::get<Connected>(*outcome).stream);
 }
 
 }  // namespace rooster::cli

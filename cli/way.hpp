@@ -23,6 +23,8 @@ class Way {
   virtual Task<> open(Waiter& waiter, TimePoint deadline) = 0;
   /// A connection to the node's private API. Errors: as open().
   virtual Task<std::unique_ptr<Stream>> dial_api(Waiter& waiter, TimePoint deadline) = 0;
+  /// A connection to the network's DNS server. Errors: as open().
+  virtual Task<std::unique_ptr<Stream>> dial_dns(Waiter& waiter, TimePoint deadline) = 0;
   /// What authorises its calls; "" where the way itself does.
   virtual std::string token() const { return {}; }
   /// "the admin socket /run/rooster/admin.sock"
@@ -40,6 +42,7 @@ class AdminWay final : public Way {
   explicit AdminWay(std::string socket_path) : path_(std::move(socket_path)) {}
   Task<> open(Waiter& waiter, TimePoint deadline) override;
   Task<std::unique_ptr<Stream>> dial_api(Waiter& waiter, TimePoint deadline) override;
+  Task<std::unique_ptr<Stream>> dial_dns(Waiter& waiter, TimePoint deadline) override;
   std::string describe() const override { return "the admin socket " + path_; }
 
  private:

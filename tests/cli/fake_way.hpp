@@ -7,6 +7,7 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -37,6 +38,8 @@ class FakeWay final : public Way {
   std::map<std::string, FakeTarget> targets;
   std::string open_error;
   std::string lost_because;
+  /// Makes a framed DNS response of a framed query; its bytes go out one by one.
+  std::function<std::string(std::string query)> dns;
   std::atomic<int> wakes = 0;
   std::atomic<int> calls = 0;
 
@@ -52,11 +55,31 @@ class FakeWay final : public Way {
     group_.spawn(node(Descriptor(ends[1])));
     co_return std::make_unique<Stream>(waiter.loop(), Descriptor(ends[0]));
   }
+  Task<std::unique_ptr<Stream>> dial_dns(Waiter& waiter, TimePoint) override {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) != 0) {
+      co_return Error(Fault::DescriptorsExhausted);
+    }
+    group_.spawn(name_server(Descriptor(ends[1])));
+    co_return std::make_unique<Stream>(waiter.loop(), Descriptor(ends[0]));
+  }
   std::string token() const override { return "secret"; }
   std::string describe() const override { return "a test"; }
   std::string why_lost() const override { return lost_because; }
 
  private:
+  Task<> name_server(Descriptor descriptor) {
+    Waiter waiter(group_);
+    Stream stream(group_.loop(), std::move(descriptor));
+    const auto query = co_await read(stream, waiter);
+    for (const char c : dns(*query)) {
+      stream.write({&c, 1});
+      waiter.notify();
+      co_await waiter.wait(kNever);
+    }
+    co_return {};
+  }
+
   // Reads some bytes; "" at the end.
   static Task<std::string> read(Stream& stream, Waiter& waiter) {
     for (;;) {
