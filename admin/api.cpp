@@ -106,6 +106,7 @@ Task<> write_pieces(std::vector<std::string> pieces, net::BodyWriter& out) {
 
 Task<HttpReply> Api::handle(const HttpRequest& request, Waiter& waiter) {
   const std::string_view path = request.path();
+  if (NetworkApi::serves(path)) co_return co_await network_api_.handle(request, waiter);
   if (request.method == "POST") co_return co_await post(request, waiter);
   if (request.method != "GET" && request.method != "HEAD")
     co_return refusal(405, "only GET and POST");

@@ -2,7 +2,9 @@
 // it.
 #pragma once
 
+#include "admin/network_api.hpp"
 #include "admin/node.hpp"
+#include "admin/private_network.hpp"
 #include "core/loop.hpp"
 #include "core/task.hpp"
 #include "net/http_message.hpp"
@@ -22,9 +24,12 @@ namespace rooster::admin {
 ///   GET  /v1/logs?app=&machine=&region=&most=&follow=&format=json    flyctl's lines (text), or
 ///   JSON lines GET  /v1/explain?url=  |  ?app= GET  /v1/config?app=               the effective
 ///   configuration POST /v1/reload                    POST /v1/config/check?strict=
+/// and what NetworkApi serves.
 class Api {
  public:
-  explicit Api(Node& node) : node_(node) {}
+  /// `network`: null where the node has no private network.
+  explicit Api(Node& node, PrivateNetwork* network = nullptr)
+      : node_(node), network_api_(node, network) {}
 
   Task<net::HttpReply> handle(const net::HttpRequest& request, Waiter& waiter);
 
@@ -46,6 +51,7 @@ class Api {
   net::HttpReply logs(const net::HttpRequest& request);
 
   Node& node_;
+  NetworkApi network_api_;
 };
 
 }  // namespace rooster::admin
