@@ -1,6 +1,7 @@
 #include "app/control.hpp"
 
 #include "admin/history.hpp"
+#include "app/private_network.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -43,7 +44,9 @@ Control::Control(Parts parts)
                     .awaits_adoption = parts_.welcome.generation > 1,
                     .can_suspend = parts_.welcome.can_freeze,
                     .free_port = free_port,
-                    .is_own_listener = parts_.is_own_listener}),
+                    .is_own_listener = parts_.is_own_listener,
+                    .places = parts_.private_network != nullptr ? parts_.private_network->places()
+                                                                : machines::PrivatePlaces{}}),
       lifecycle_(parts_.metrics.control()),
       resolver_(parts_.loop),
       timer_(parts_.loop,
@@ -54,8 +57,9 @@ Control::Control(Parts parts)
       epoch_timer_(parts_.loop, [this] { watch_epochs(); }) {
   drivers_ = std::make_unique<machines::Drivers>(parts_.loop, parts_.keeper, resolver_,
                                                  coordinator_, driver_events());
-  parts_.keeper.set_on_event(
-      [this](keeper::Event event) { drivers_->on_exited(std::get<keeper::Exited>(event)); });
+  parts_.keeper.set_on_event([this](keeper::Event event) {
+    if (const auto* exited = std::get_if<keeper::Exited>(&event)) drivers_->on_exited(*exited);
+  });
 }
 
 Control::~Control() = default;
@@ -91,6 +95,7 @@ void Control::publish(std::vector<machines::AppViewPtr> facts) {
   const std::uint64_t epoch = coordinator_.epoch();
   const auto shared = std::make_shared<const std::vector<machines::AppViewPtr>>(std::move(facts));
   for (auto& worker : parts_.workers) worker->adopt(shared, epoch);
+  if (parts_.private_network != nullptr) parts_.private_network->adopt(*shared);
   epoch_timer_.set(Clock::now() + kEpochPoll);
 }
 

@@ -26,6 +26,8 @@
 
 namespace rooster::app {
 
+class PrivateNetwork;
+
 class Control {
  public:
   struct Parts {
@@ -38,6 +40,7 @@ class Control {
     std::vector<std::unique_ptr<Worker>>& workers;
     std::string region;
     keeper::Welcome welcome;
+    PrivateNetwork* private_network = nullptr;  ///< null: there is none
     /// One of this node's own listeners?
     std::function<bool(const Endpoint&)> is_own_listener;
     /// The user of an app whose file names none.

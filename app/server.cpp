@@ -9,6 +9,7 @@
 #include "app/app_users.hpp"
 #include "app/certificates.hpp"
 #include "app/control.hpp"
+#include "app/private_network.hpp"
 #include "app/reload.hpp"
 #include "app/shutdown.hpp"
 #include "app/start_report.hpp"
@@ -80,6 +81,8 @@ class Server {
   Result<> bind_one(const std::string& kind, const config::ListenAddress& address,
                     std::uint16_t external_port);
   bool is_own_listener(const Endpoint& to) const;
+  Result<> open_private_network();
+  std::optional<PrivateSide> private_side(WorkerId worker, std::vector<Descriptor>& listeners);
   Result<> start_workers();
   Result<> start_admin();
   void start_control();
@@ -114,6 +117,7 @@ class Server {
   std::unique_ptr<AppUsers> users_;
   std::vector<std::unique_ptr<Worker>> workers_;
   ThreadLoop background_{"background"};
+  std::unique_ptr<PrivateNetwork> private_network_;  // null without [wireguard]
   std::unique_ptr<Control> control_;
   std::unique_ptr<AdminNode> node_;
   std::unique_ptr<admin::Api> api_;
@@ -165,8 +169,12 @@ Result<> Server::start() {
   log_thread_ = std::make_unique<LogThread>(std::vector<LogThread::Drain>{
       [this] { return log_.drain(); }, [this] { return access_log_->drain(Clock::now()); },
       [this] { return output_files_->drain(); }});
+  if (auto opened = open_private_network(); !opened) return opened;
   if (auto started = start_workers(); !started) return started;
   background_.start();
+  if (private_network_) {
+    if (auto started = private_network_->start(); !started) return started;
+  }
   start_control();
   if (auto started = start_admin(); !started) return started;
   watch_signals();
@@ -246,8 +254,38 @@ void Server::adopt_settings(const config::ConfigSet& config) {
   access_log_->reopen(config.node.reloadable.access_log);
 }
 
+Result<> Server::open_private_network() {
+  if (!config_->node.fixed.wireguard) return {};
+  auto opened = PrivateNetwork::open({.loop = loop_,
+                                      .background = background_.loop(),
+                                      .log = log_,
+                                      .keeper = keeper_,
+                                      .workers = workers_,
+                                      .worker_count = worker_count(),
+                                      .config = config_,
+                                      .welcome = welcome_});
+  if (!opened) return fail(opened.error());
+  private_network_ = std::move(*opened);
+  return {};
+}
+
+std::optional<PrivateSide> Server::private_side(WorkerId worker,
+                                                std::vector<Descriptor>& listeners) {
+  if (!private_network_) return std::nullopt;
+  PrivateSide side;
+  if (worker.value < listeners.size()) side.listener = std::move(listeners[worker.value]);
+  side.order = [this, worker](proxy::SocketOrder order) {
+    loop_.post([this, worker, order = std::move(order)]() mutable {
+      private_network_->order(worker, std::move(order));
+    });
+  };
+  return side;
+}
+
 Result<> Server::start_workers() {
   const std::size_t count = worker_count();
+  std::vector<Descriptor> private_listeners;
+  if (private_network_) private_listeners = private_network_->take_listeners();
   const auto settings = edge_settings(*config_);
   machines::GateSignals signals{
       .wake =
@@ -269,7 +307,8 @@ Result<> Server::start_workers() {
                        .settings = settings,
                        .certificates = certificates_.store(),
                        .tickets = tickets_->keys(),
-                       .max_idle_upstream = share(descriptors_, limits::kUpstreamShare) / count}));
+                       .max_idle_upstream = share(descriptors_, limits::kUpstreamShare) / count,
+                       .private_side = private_side(id, private_listeners)}));
   }
   // More sockets than workers (a predecessor had more): the first workers accept from the rest as
   // well.
@@ -300,6 +339,7 @@ void Server::start_control() {
       .workers = workers_,
       .region = config_->node.reloadable.region,
       .welcome = welcome_,
+      .private_network = private_network_.get(),
       .is_own_listener = [this](const Endpoint& to) { return is_own_listener(to); },
       .uid_for = [this](const std::string& app) { return users_->uid_for(app); },
       .output = [this](admin::LogLine origin,
@@ -338,6 +378,7 @@ void Server::start_control() {
                         [this](std::shared_ptr<const config::ConfigSet> config) {
                           config_ = config;
                           adopt_settings(*config);
+                          if (private_network_) private_network_->adopt(config);
                           background_.loop().post([this, config] { node_->adopt(config); });
                         },
                     .adopt_certificates =
@@ -476,6 +517,7 @@ int Server::run() {
     std::_Exit(1);  // no machine is left to serve for: what is in flight is not waited for
   }
   for (auto& worker : workers_) worker->stop();
+  if (private_network_) private_network_->stop();
   background_.loop().post([this] {
     if (admin_) {
       admin_->stop([this] { background_.loop().stop(); });

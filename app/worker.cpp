@@ -42,6 +42,9 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
   auto tls = tls::ServerContext::create({}, shared_.certificates, shared_.tickets);
   if (!tls) return fail(tls.error());
   tls_ = std::move(*tls);
+  if (shared_.private_side) {
+    sockets_ = std::make_unique<proxy::SocketStock>(loop_, shared_.private_side->order);
+  }
   context_.reset(new proxy::WorkerContext{.id = shared_.id,
                                           .loop = loop_,
                                           .sessions = sessions_,
@@ -53,11 +56,19 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
                                           .request_ids = request_ids_,
                                           .tls = tls_.get(),
                                           .budget = shared_.budget,
-                                          .settings = shared_.settings});
+                                          .sockets = sockets_.get(),
+                                          .settings = shared_.settings,
+                                          .gateway_door = shared_.gateway_door});
   context_->random_state += shared_.id.value;
   for (ListenSocket& socket : sockets) {
     listeners_.push_back(std::make_unique<proxy::Listener>(*context_, listening_, sources_,
                                                            std::move(socket.fd), socket.options));
+  }
+  if (shared_.private_side) {
+    proxy::PrivateListener::Options options;
+    options.hand_over = shared_.private_side->hand_over;
+    private_listener_ = std::make_unique<proxy::PrivateListener>(
+        *context_, listening_, std::move(shared_.private_side->listener), std::move(options));
   }
   tls_->set_on_hello([this](std::string_view sni, int fd) { prewake(sni, fd); });
   sweeper_ = std::make_unique<Waiter>(listening_);
@@ -74,6 +85,7 @@ void Worker::open() {
   loop_.post([this] {
     if (context_->draining) return;
     for (auto& listener : listeners_) listening_.spawn(listener->accept_loop());
+    if (private_listener_) listening_.spawn(private_listener_->accept_loop());
   });
 }
 
@@ -111,6 +123,7 @@ Task<> Worker::sweep_pool() {
   while (!context_->draining) {
     co_await sweeper_->wait(loop_.now() + kSweepEach);
     pool_.sweep(loop_.now());
+    if (sockets_) sockets_->sweep();
   }
   co_return {};
 }
@@ -139,6 +152,7 @@ void Worker::adopt_one(const machines::AppViewPtr& fact) {
     router_.adopt(fact->id, fact->config);
   }
   if (before) drop_idle(*before, *fact);
+  if (private_listener_) private_listener_->adopt(current);
   gate_.adopt(current, loop_.now());
 }
 
@@ -148,7 +162,9 @@ void Worker::drop_idle(const machines::AppView& before, const machines::AppView&
   for (const machines::MachineView& machine : before.machines) {
     if (!machine.awake) continue;
     const auto same = std::ranges::find(now.machines, machine.load, &machines::MachineView::load);
-    if (same == now.machines.end() || !same->awake) pool_.drop(*machine.load);
+    if (same != now.machines.end() && same->awake) continue;
+    pool_.drop(*machine.load);
+    if (sockets_) sockets_->drop(*machine.load);
   }
 }
 
@@ -165,6 +181,32 @@ void Worker::leave(std::shared_ptr<machines::MachineLoad> load) {
   loop_.post([this, load = std::move(load)] {
     leave_tunnels(Fault::Draining,
                   [&load](const proxy::Tunnel& tunnel) { return tunnel.load() == load.get(); });
+  });
+}
+
+void Worker::adopt(proxy::PeerFactPtr peer) {
+  loop_.post([this, peer = std::move(peer)] { private_listener_->adopt(peer); });
+}
+
+void Worker::cut_peer(IpAddress address) {
+  loop_.post([this, address] { private_listener_->cut_peer(address); });
+}
+
+void Worker::deliver(std::uint64_t order, std::vector<Descriptor> sockets) {
+  loop_.post([this, order, sockets = std::move(sockets)]() mutable {
+    sockets_->deliver(order, std::move(sockets));
+  });
+}
+
+void Worker::serve(proxy::PrivateAccepted accepted) {
+  loop_.post([this, accepted = std::move(accepted)]() mutable {
+    private_listener_->serve(std::move(accepted));
+  });
+}
+
+void Worker::serve_operator(Descriptor fd, std::string input) {
+  loop_.post([this, fd = std::move(fd), input = std::move(input)]() mutable {
+    private_listener_->serve_operator(std::move(fd), std::move(input));
   });
 }
 
@@ -193,6 +235,7 @@ void Worker::drain(std::function<void()> drained) {
   loop_.post([this, drained = std::move(drained)]() mutable {
     context_->draining = true;
     for (auto& listener : listeners_) listener->stop();
+    if (private_listener_) private_listener_->stop();
     sweeper_->notify();
     gate_.fail_all(Fault::Draining);
     sessions_.notify_all();

@@ -9,12 +9,15 @@
 #include "machines/wake_gate.hpp"
 #include "proxy/access_log.hpp"
 #include "proxy/listener.hpp"
+#include "proxy/private_listener.hpp"
+#include "proxy/socket_stock.hpp"
 #include "proxy/worker_context.hpp"
 #include "tls/server_context.hpp"
 
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -26,6 +29,15 @@ namespace rooster::app {
 struct ListenSocket {
   Descriptor fd;
   proxy::Listener::Options options;
+};
+
+/// A worker's part of the private network.
+struct PrivateSide {
+  Descriptor listener;  ///< transparent: getsockname() is where the connection was sent
+  /// Asks for sockets in a machine's namespace or the hub; deliver() brings them.
+  std::function<void(proxy::SocketOrder)> order;
+  /// A request to the private API that is no CONNECT.
+  std::function<void(Descriptor, std::string input, proxy::PrivateSource)> hand_over;
 };
 
 class Worker {
@@ -43,6 +55,8 @@ class Worker {
     std::shared_ptr<const tls::CertificateStore> certificates;
     std::shared_ptr<const tls::TicketKeys> tickets;
     std::size_t max_idle_upstream = 1024;
+    std::optional<PrivateSide> private_side{};
+    proxy::GatewayDoor gateway_door{};  ///< connections to rooster.<domain>
   };
 
   explicit Worker(Shared shared);
@@ -64,6 +78,15 @@ class Worker {
   void adopt(std::shared_ptr<const tls::CertificateStore> certificates);
   void adopt(std::shared_ptr<const tls::TicketKeys> tickets);
   void adopt(std::shared_ptr<const proxy::EdgeSettings> settings, std::string domain);
+  void adopt(proxy::PeerFactPtr peer);
+  /// The peer has been silent for too long: its connections are reset.
+  void cut_peer(IpAddress address);
+  /// What an order of the private side's gave.
+  void deliver(std::uint64_t order, std::vector<Descriptor> sockets);
+  /// A connection that a stack of our own accepted in the private network.
+  void serve(proxy::PrivateAccepted accepted);
+  /// An operator's CONNECT, by the admin socket; `input` is read of it already.
+  void serve_operator(Descriptor fd, std::string input);
   std::uint64_t adopted_epoch() const { return adopted_epoch_.load(std::memory_order_acquire); }
   /// No further connection or request; waiters are refused; `drained` is called on this thread when
   /// all is over.
@@ -96,6 +119,8 @@ class Worker {
   std::unique_ptr<tls::ServerContext> tls_;
   std::unique_ptr<proxy::WorkerContext> context_;
   std::vector<std::unique_ptr<proxy::Listener>> listeners_;
+  std::unique_ptr<proxy::SocketStock> sockets_;
+  std::unique_ptr<proxy::PrivateListener> private_listener_;
   Shared shared_;
   std::atomic<std::uint64_t> adopted_epoch_{0};
   std::unique_ptr<Waiter> sweeper_;

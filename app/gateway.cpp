@@ -1,0 +1,294 @@
+#include "app/gateway.hpp"
+
+#include "core/private_address.hpp"
+#include "tunnel/tun_port.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <future>
+
+namespace rooster::app {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kRememberEach = 30s;
+// Who had a session that may still live (WireGuard paper §6.2) is greeted after a restart: its own
+// datagrams would be met with silence for 15 s.
+constexpr auto kGreetSeenWithin = 180s;
+constexpr std::size_t kGreetingsPerTenth = 50;
+
+tunnel::Tai64n stamp(const cluster::Tai64n& bytes) {
+  tunnel::Tai64n made;
+  std::ranges::copy(bytes, made.bytes.begin());
+  return made;
+}
+
+}  // namespace
+
+Gateway::Gateway(Parts parts)
+    : parts_(std::move(parts)),
+      device_(tunnel::PrivateKey(parts_.private_key), {.mtu = parts_.wireguard.mtu}, random_) {}
+
+Gateway::~Gateway() {
+  stop();
+}
+
+Result<> Gateway::bind() {
+  const config::ListenAddress& listen = parts_.wireguard.listen;
+  std::vector<IpAddress> hosts;
+  if (listen.host.empty()) {
+    hosts = {IpAddress(), IpAddress::v4(0)};
+  } else if (const auto host = IpAddress::parse(listen.host)) {
+    hosts = {*host};
+  }
+  port_ = listen.port;
+  for (const IpAddress& host : hosts) {
+    auto socket = tunnel::UdpSocket::bind({host, port_});
+    if (!socket && listen.host.empty() && !host.is_v4()) continue;  // no IPv6 on this host
+    if (!socket) {
+      return fail(Fault::Internal,
+                  "can't receive datagrams on " + Endpoint{host, port_}.to_string() + ": " +
+                      socket.error().detail + "; free the port or change [wireguard] listen");
+    }
+    if (port_ == 0) {
+      sockaddr_storage bound{};
+      socklen_t size = sizeof bound;
+      ::getsockname(socket->get(), reinterpret_cast<sockaddr*>(&bound), &size);
+      port_ = Endpoint::from(bound).port;
+    }
+    sockets_.push_back(std::move(*socket));
+  }
+  return {};
+}
+
+Result<> Gateway::start() {
+  if (auto bound = bind(); !bound) return bound;
+  auto port = tunnel::TunPort::create(std::move(parts_.tun));
+  if (!port) return fail(port.error());
+  packets_ = std::move(*port);
+  is_started_ = true;
+  thread_.start();
+  post([this] { open(); });
+  return {};
+}
+
+// The thread's first turn.
+void Gateway::open() {
+  tunnel::DeviceLoopOptions options;
+  options.gate.may_reach = [this](tunnel::PeerId peer, const IpAddress& destination) {
+    return may_reach(peer, destination);
+  };
+  options.gate.answers_echo = [this](tunnel::PeerId peer, const IpAddress& destination) {
+    return is_there(peer, destination);
+  };
+  device_loop_ =
+      std::make_unique<tunnel::DeviceLoop>(loop(), device_, *packets_, std::move(options));
+  for (Descriptor& socket : sockets_) device_loop_->add_socket(std::move(socket));
+  sockets_.clear();
+  device_loop_->start();
+  open_uapi();
+
+  dns::RecursorOptions recursion;
+  for (const Endpoint& server : parts_.dns_upstream) {
+    recursion.upstream.servers.push_back(server.to_string());
+  }
+  recursion.gateway_name = parts_.gateway_host;
+  recursor_ = std::make_unique<dns::Recursor>(loop(), std::move(recursion));
+  names_ = std::make_unique<dns::NameServer>(
+      loop(), directory_, recursor_.get(), [](const IpAddress& source) {
+        const auto network = network_of(source);
+        return network && network->value != 0 ? network : std::nullopt;
+      });
+  if (parts_.dns_datagrams) names_->serve_datagrams(std::move(parts_.dns_datagrams));
+  if (parts_.dns_listener) names_->serve_streams(std::move(parts_.dns_listener));
+
+  half_minute_ = std::make_unique<Timer>(loop(), [this] { each_half_minute(); });
+  half_minute_->set(Clock::now() + kRememberEach);
+  greeting_ = std::make_unique<Timer>(loop(), [this] { greet_old_peers(); });
+  greeting_->set(Clock::now());
+}
+
+void Gateway::open_uapi() {
+  tunnel::UapiOptions options{.path = tunnel::uapi_path(parts_.wireguard.interface),
+                              .policy = tunnel::UapiPolicy::Gateway,
+                              .apply = [this](const tunnel::UapiRequest& request) {
+                                return parts_.change_peers ? parts_.change_peers(request) : EPERM;
+                              }};
+  auto socket = tunnel::UapiSocket::create(*device_loop_, std::move(options));
+  if (socket) {
+    uapi_ = std::move(*socket);
+  } else {
+    parts_.log.warn("`wg show` will not find this device: " + socket.error().detail);
+  }
+}
+
+Gateway::Memories Gateway::stop() {
+  if (!std::exchange(is_started_, false)) return {};
+  Memories last;
+  std::promise<void> stopped;
+  post([this, &stopped, &last] {
+    half_minute_.reset();
+    greeting_.reset();
+    last = memories();
+    const auto end = [this, &stopped] {
+      device_loop_->stop([this, &stopped] {
+        uapi_.reset();
+        names_.reset();
+        recursor_.reset();
+        device_loop_.reset();
+        stopped.set_value();
+      });
+    };
+    names_->stop([this, end] {
+      if (uapi_) {
+        uapi_->stop(end);
+      } else {
+        end();
+      }
+    });
+  });
+  stopped.get_future().wait();
+  thread_.stop();
+  return last;
+}
+
+// ---- facts from control
+
+void Gateway::adopt(AppChanges changes) {
+  post([this, changes = std::move(changes)]() mutable {
+    for (const auto& [network, name] : changes.gone) directory_.remove_app(network, name);
+    for (auto& [network, record] : changes.now) directory_.put_app(network, std::move(record));
+  });
+}
+
+void Gateway::put_peer(cluster::PeerPtr peer, cluster::PeerMemory memory) {
+  post([this, peer = std::move(peer), memory] { put_peer_here(*peer, memory); });
+}
+
+void Gateway::put_peer_here(const cluster::Peer& peer, const cluster::PeerMemory& memory) {
+  tunnel::PeerSettings settings{
+      .key = {peer.key},
+      .preshared = peer.preshared ? tunnel::PresharedKey(*peer.preshared) : tunnel::PresharedKey(),
+      .allowed_ips = {tunnel::Prefix::of(peer.address, kPeerPrefixBits)},
+      .endpoint = {},
+      .keepalive = std::chrono::seconds(peer.keepalive_seconds)};
+  const tunnel::Moment now = device_loop_->now();
+  auto id = device_.find_peer(settings.key);
+  if (id) {
+    tunnel::PeerChange change{.preshared = settings.preshared,
+                              .allowed_ips = settings.allowed_ips,
+                              .more_allowed_ips = {},
+                              .endpoint = {},
+                              .keepalive = settings.keepalive};
+    device_.update_peer(*id, change, now);
+  } else {
+    id = device_.add_peer(settings, now);
+    if (!id) return;  // a key without a shared secret: nobody can speak for it
+    tunnel::PeerFacts facts{.key = settings.key,
+                            .endpoint = {},
+                            .greatest_received = stamp(memory.received),
+                            .last_sent = stamp(memory.sent),
+                            .last_handshake = {}};
+    if (memory.endpoint.port != 0) facts.endpoint = tunnel::TunnelEndpoint::udp(memory.endpoint);
+    if (memory.last_handshake != WallTime{}) facts.last_handshake = memory.last_handshake;
+    device_.restore(std::span(&facts, 1), now);
+    const bool was_here = now.wall - memory.last_handshake < kGreetSeenWithin;
+    if (was_here && facts.endpoint) to_greet_.push_back(*id);
+  }
+  networks_[*id] = peer.network;
+  peers_[peer.key] = *id;
+  directory_.put_peer(peer.network, {.name = peer.name, .address = peer.address});
+}
+
+void Gateway::remove_peer(cluster::PeerPtr peer) {
+  post([this, peer = std::move(peer)] {
+    directory_.remove_peer(peer->network, peer->name);
+    const auto found = peers_.find(peer->key);
+    if (found == peers_.end()) return;
+    networks_.erase(found->second);
+    device_.remove_peer(found->second);
+    silent_.erase(peer->key);
+    peers_.erase(found);
+  });
+}
+
+void Gateway::greet_old_peers() {
+  const std::size_t count = std::min(to_greet_.size(), kGreetingsPerTenth);
+  for (std::size_t i = 0; i < count; ++i) {
+    device_.initiate(to_greet_.back(), device_loop_->now(), device_loop_->output());
+    to_greet_.pop_back();
+  }
+  if (count > 0) device_loop_->flush();
+  greeting_->set(Clock::now() + 100ms);
+}
+
+void Gateway::each_half_minute() {
+  parts_.remember(memories());
+  tell_silent();
+  half_minute_->set(Clock::now() + kRememberEach);
+}
+
+// Its connections would hold their machines awake for ever.
+void Gateway::tell_silent() {
+  const tunnel::Moment now = device_loop_->now();
+  std::vector<cluster::Key> fresh;
+  for (const auto& [key, id] : peers_) {
+    const auto statistics = device_.statistics(id, now);
+    if (!statistics || !statistics->last_received) continue;
+    if (now.boot - *statistics->last_received < parts_.peer_timeout) {
+      silent_.erase(key);
+    } else if (silent_.insert(key).second) {
+      fresh.push_back(key);
+    }
+  }
+  if (!fresh.empty()) parts_.silent(std::move(fresh));
+}
+
+// ---- questions
+
+std::optional<NetworkId> Gateway::network_of_peer(tunnel::PeerId peer) const {
+  const auto found = networks_.find(peer);
+  return found != networks_.end() ? std::optional(found->second) : std::nullopt;
+}
+
+bool Gateway::may_reach(tunnel::PeerId peer, const IpAddress& destination) const {
+  const auto own = network_of_peer(peer);
+  return own && network_of(destination) == own;
+}
+
+bool Gateway::is_there(tunnel::PeerId peer, const IpAddress& destination) const {
+  const auto own = network_of_peer(peer);
+  if (!own) return false;
+  if (destination == infra_address(*own)) return true;
+  return directory_.zone(*own).owner(destination) != nullptr;
+}
+
+Gateway::Memories Gateway::memories() const {
+  Memories all;
+  for (const tunnel::PeerFacts& facts : device_.facts()) {
+    cluster::PeerMemory memory;
+    if (facts.endpoint.kind == tunnel::TunnelEndpoint::Kind::Udp) {
+      memory.endpoint = facts.endpoint.remote;
+    }
+    std::ranges::copy(facts.greatest_received.bytes, memory.received.begin());
+    std::ranges::copy(facts.last_sent.bytes, memory.sent.begin());
+    if (facts.last_handshake) memory.last_handshake = *facts.last_handshake;
+    all.emplace_back(facts.key.bytes, memory);
+  }
+  return all;
+}
+
+void Gateway::status(std::function<void(std::vector<PeerStatus>)> answer) {
+  post([this, answer = std::move(answer)] {
+    std::vector<PeerStatus> all;
+    const tunnel::Moment now = device_loop_->now();
+    for (const auto& [key, id] : peers_) {
+      if (auto statistics = device_.statistics(id, now)) all.push_back({key, *statistics});
+    }
+    answer(std::move(all));
+  });
+}
+
+}  // namespace rooster::app

@@ -1,0 +1,120 @@
+// Gateway: the thread of the private network's packets and names. Datagrams come in by UDP or
+// WebSocket, packets go on into the hub's TUN device, and the names are answered from a directory
+// that control keeps up to date by posts.
+#pragma once
+
+#include "app/ask.hpp"
+#include "app/thread_loop.hpp"
+#include "cluster/records.hpp"
+#include "config/node_config.hpp"
+#include "core/log.hpp"
+#include "dns/directory.hpp"
+#include "dns/name_server.hpp"
+#include "tunnel/device_loop.hpp"
+#include "tunnel/uapi_socket.hpp"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace rooster::app {
+
+class Gateway {
+ public:
+  /// A peer's public key and what is to be remembered of its session.
+  using Memories = std::vector<std::pair<cluster::Key, cluster::PeerMemory>>;
+
+  /// Apps whose names answer otherwise now; those that are gone first.
+  struct AppChanges {
+    std::vector<std::pair<NetworkId, std::string>> gone;
+    std::vector<std::pair<NetworkId, dns::AppRecord>> now;
+  };
+
+  /// One peer's session, for `rooster wireguard status`.
+  struct PeerStatus {
+    cluster::Key key{};
+    tunnel::PeerStatistics statistics{};
+  };
+
+  struct Parts {
+    Log& log;
+    cluster::Key private_key;
+    config::WireguardConfig wireguard;
+    std::string gateway_host;  ///< "rooster.<domain>"
+    std::vector<Endpoint> dns_upstream;
+    Descriptor tun;
+    Descriptor dns_datagrams, dns_listener;
+    std::chrono::milliseconds peer_timeout;  ///< a peer silent for so long is gone
+    /// What to remember; called on the tunnel thread, each half minute.
+    std::function<void(Memories)> remember;
+    /// Peers that have just become silent for longer than peer_timeout; on the tunnel thread.
+    std::function<void(std::vector<cluster::Key>)> silent;
+    /// What `wg set` asks for of a known peer; called on the tunnel thread. Returns 0 or an errno.
+    std::function<int(const tunnel::UapiRequest&)> change_peers;
+  };
+
+  explicit Gateway(Parts parts);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  /// Binds [wireguard] listen and starts the thread. Errors: Internal, with the mend.
+  Result<> start();
+  /// Ends the thread and gives what is to be remembered.
+  Memories stop();
+
+  // Any thread; control's, so that they come in order.
+  void adopt(AppChanges changes);
+  void put_peer(cluster::PeerPtr peer, cluster::PeerMemory memory);
+  void remove_peer(cluster::PeerPtr peer);
+  void status(std::function<void(std::vector<PeerStatus>)> answer);
+  /// Runs `work` on the tunnel thread.
+  void post(std::move_only_function<void()> work) { thread_.loop().post(std::move(work)); }
+  /// A WebSocket that has been upgraded, on the tunnel thread.
+  void add_websocket(std::unique_ptr<Stream> stream, const Endpoint& source, std::string input) {
+    device_loop_->add_websocket(std::move(stream), tunnel::WebsocketRole::Server, source,
+                                std::move(input));
+  }
+  Loop& loop() { return thread_.loop(); }
+  std::uint16_t port() const { return port_; }
+
+ private:
+  Result<> bind();
+  void open();
+  void open_uapi();
+  void each_half_minute();
+  void greet_old_peers();
+  void put_peer_here(const cluster::Peer& peer, const cluster::PeerMemory& memory);
+  std::optional<NetworkId> network_of_peer(tunnel::PeerId peer) const;
+  bool may_reach(tunnel::PeerId peer, const IpAddress& destination) const;
+  bool is_there(tunnel::PeerId peer, const IpAddress& destination) const;
+  Memories memories() const;
+  void tell_silent();
+
+  Parts parts_;
+  ThreadLoop thread_{"tunnel"};
+  std::vector<Descriptor> sockets_;
+  std::uint16_t port_ = 0;
+  tunnel::SystemRandom random_;
+  tunnel::Device device_;
+  std::unique_ptr<tunnel::PacketPort> packets_;
+  std::unique_ptr<tunnel::DeviceLoop> device_loop_;
+  std::unique_ptr<tunnel::UapiSocket> uapi_;
+  dns::Directory directory_;
+  std::unique_ptr<dns::Recursor> recursor_;
+  std::unique_ptr<dns::NameServer> names_;
+  std::unordered_map<tunnel::PeerId, NetworkId> networks_;
+  std::map<cluster::Key, tunnel::PeerId> peers_;
+  std::set<cluster::Key> silent_;         // told already
+  std::vector<tunnel::PeerId> to_greet_;  // seen lately before a restart
+  std::unique_ptr<Timer> half_minute_;
+  std::unique_ptr<Timer> greeting_;
+  bool is_started_ = false;
+};
+
+}  // namespace rooster::app

@@ -1,0 +1,310 @@
+#include "app/private_network.hpp"
+
+#include "cluster/node_key.hpp"
+#include "core/private_address.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace rooster::app {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kEntriesPerCatch = 1000;  // one message of the keeper's, and one transaction
+constexpr int kMaxPortsOfRange = 1024;          // of a service's port range, in the hub's rules
+
+keeper::Subnet subnet_of(const cluster::Peer& peer) {
+  return {.address = prefix_of(peer.address, kPeerPrefixBits), .bits = kPeerPrefixBits};
+}
+
+template <class T>
+std::vector<T> missing(const std::set<T>& from, const std::set<T>& in) {
+  std::vector<T> found;
+  std::ranges::set_difference(in, from, std::back_inserter(found));
+  return found;
+}
+
+bool is_wakeable(const machines::AppView& view, const std::string& group) {
+  const auto wake = std::ranges::find(view.wakes, group, &machines::WakeState::group);
+  return wake != view.wakes.end() && wake->autostart && wake->retry_at != kNever;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PrivateNetwork>> PrivateNetwork::open(Parts parts) {
+  const std::string& data = parts.config->node.fixed.data;
+  auto archive = cluster::Archive::open(data + "/state.db");
+  if (!archive) return fail(archive.error());
+  auto made = std::make_unique<PrivateNetwork>(std::move(parts), std::move(*archive));
+  auto rows = made->archive_.load();
+  if (!rows) return fail(rows.error());
+  made->registry_.restore(*rows);
+  auto key = cluster::open_or_create_key(data + "/wireguard.key", cluster::kernel_random);
+  if (!key) return fail(key.error());
+  made->private_key_ = *key;
+  if (auto hub = made->open_hub(); !hub) return fail(hub.error());
+  return made;
+}
+
+PrivateNetwork::PrivateNetwork(Parts parts, cluster::Archive archive)
+    : parts_(std::move(parts)),
+      archive_(std::move(archive)),
+      registry_({}, cluster::kernel_random, [this](cluster::Rows rows) { keep(std::move(rows)); }) {
+}
+
+PrivateNetwork::~PrivateNetwork() = default;
+
+Result<> PrivateNetwork::open_hub() {
+  const config::NodeFixed& fixed = parts_.config->node.fixed;
+  if (!parts_.welcome.no_private_network.empty()) {
+    return fail(Fault::Internal,
+                "[wireguard] needs network namespaces, and there are none here: " +
+                    parts_.welcome.no_private_network +
+                    "; allow user namespaces, run as root, or take [wireguard] out");
+  }
+  keeper::Hub hub{.tun_name = fixed.wireguard->interface,
+                  .tun_mtu = fixed.wireguard->mtu,
+                  .tun_offload = true,
+                  .listeners = static_cast<std::uint16_t>(parts_.worker_count)};
+  keeper::Reply reply = parts_.keeper.call(std::move(hub));
+  if (auto* ready = std::get_if<keeper::HubReady>(&reply)) {
+    hub_ = std::move(*ready);
+  } else if (const auto* failed = std::get_if<keeper::Failed>(&reply)) {
+    return fail(Fault::Internal, "the private network's namespace: " + failed->text);
+  }
+  if (!hub_.tun) {
+    return fail(Fault::Internal, "the tunnel's device: " + hub_.no_tun +
+                                     "; let this user open /dev/net/tun, or take [wireguard] out");
+  }
+  if (!hub_.no_catch.empty()) {
+    parts_.log.warn("private addresses are not caught: " + hub_.no_catch);
+  }
+  listeners_ = std::move(hub_.listeners);
+  has_namespaces_ = fixed.network_mode == config::NetworkMode::Private;
+  if (!has_namespaces_) no_namespaces_ = "[rooster] network_mode is \"host\"";
+  return {};
+}
+
+Result<> PrivateNetwork::start() {
+  const config::NodeConfig& node = parts_.config->node;
+  gateway_ = std::make_unique<Gateway>(Gateway::Parts{
+      .log = parts_.log,
+      .private_key = private_key_,
+      .wireguard = *node.fixed.wireguard,
+      .gateway_host = node.gateway_host(),
+      .dns_upstream = node.reloadable.dns_upstream,
+      .tun = std::move(hub_.tun),
+      .dns_datagrams = std::move(hub_.dns_datagrams),
+      .dns_listener = std::move(hub_.dns_listener),
+      .peer_timeout = node.reloadable.peer_timeout,
+      .remember =
+          [this](Gateway::Memories memories) {
+            parts_.loop.post([this, memories = std::move(memories)] { remember(memories); });
+          },
+      .silent =
+          [this](std::vector<cluster::Key> peers) {
+            parts_.loop.post([this, peers = std::move(peers)] { cut_silent(peers); });
+          }});
+  if (auto started = gateway_->start(); !started) return started;
+  catches_.push_back({.clear = true});
+  for (const cluster::PeerPtr& peer : registry_.peers()) put_peer(peer);
+  registry_.on_change([this](const cluster::Change& change) { on_change(change); });
+  minute_ = std::make_unique<Timer>(parts_.loop, [this] {
+    registry_.tick(std::chrono::system_clock::now());
+    registry_.flush();
+    minute_->set(Clock::now() + 60s);
+  });
+  minute_->set(Clock::now() + 60s);
+  flush();
+  return {};
+}
+
+void PrivateNetwork::stop() {
+  minute_.reset();
+  if (gateway_) remember(gateway_->stop());
+}
+
+// ---- the registry
+
+// Nothing waits for the disk. What can't be kept makes nothing new until it can.
+void PrivateNetwork::keep(cluster::Rows rows) {
+  parts_.background.post([this, rows = std::move(rows)] {
+    const auto written = archive_.write(rows);
+    std::string why = written ? "" : written.error().detail;
+    if (!why.empty()) parts_.log.error("the registry can't be kept: " + why);
+    parts_.loop.post([this, why = std::move(why)] { registry_.set_unwritable(why); });
+  });
+}
+
+machines::PrivatePlaces PrivateNetwork::places() {
+  return {.of_app =
+              [this](const config::AppConfig& config) {
+                cluster::AddressBook& book = registry_.addresses();
+                machines::AppPlace place{.network = book.network(config.rooster.network),
+                                         .has_namespaces = has_namespaces_};
+                if (!config.services.empty()) {
+                  place.flycast = book.flycast(place.network, config.name);
+                }
+                return place;
+              },
+          .of_machine =
+              [this](NetworkId network, const MachineId& machine) {
+                return registry_.addresses().machine(network, machine);
+              }};
+}
+
+void PrivateNetwork::remember(const Gateway::Memories& memories) {
+  for (const auto& [key, memory] : memories) registry_.remember(key, memory);
+  registry_.flush();
+}
+
+void PrivateNetwork::on_change(const cluster::Change& change) {
+  for (const cluster::PeerPtr& peer : change.gone) {
+    gateway_->remove_peer(peer);
+    pending().remove_peers.push_back(subnet_of(*peer));
+    loads_.erase(peer->key);
+    tell_workers(std::make_shared<proxy::PeerFact>(proxy::PeerFact{
+        .address = peer->address, .network = peer->network, .name = peer->name, .removed = true}));
+  }
+  for (const cluster::PeerPtr& peer : change.now) put_peer(peer);
+  flush();
+}
+
+void PrivateNetwork::put_peer(const cluster::PeerPtr& peer) {
+  gateway_->put_peer(peer, registry_.memory_of(peer->key));
+  pending().add_peers.push_back(subnet_of(*peer));
+  auto& load = loads_[peer->key];
+  if (!load) load = std::make_shared<proxy::PeerLoad>();
+  tell_workers(std::make_shared<proxy::PeerFact>(
+      proxy::PeerFact{.address = peer->address,
+                      .network = peer->network,
+                      .name = peer->name,
+                      .token = peer->token,
+                      .apps = peer->apps,
+                      .may_connect = peer->rights.has(cluster::Right::Connect),
+                      .load = load}));
+}
+
+void PrivateNetwork::tell_workers(const proxy::PeerFactPtr& fact) {
+  for (auto& worker : parts_.workers) worker->adopt(fact);
+}
+
+void PrivateNetwork::cut_silent(const std::vector<cluster::Key>& peers) {
+  for (const cluster::Key& key : peers) {
+    const cluster::PeerPtr peer = registry_.find_peer(key);
+    if (!peer) continue;
+    for (auto& worker : parts_.workers) worker->cut_peer(peer->address);
+  }
+}
+
+// ---- apps
+
+void PrivateNetwork::adopt(const std::vector<machines::AppViewPtr>& views) {
+  Gateway::AppChanges changes;
+  for (const machines::AppViewPtr& view : views) {
+    Caught now = view->removed ? Caught{} : caught_by(*view);
+    Caught& before = caught_[view->id];
+    const bool moved = before.name != now.name || before.network != now.network;
+    if (moved && !before.name.empty()) changes.gone.emplace_back(before.network, before.name);
+    if (!view->removed) changes.now.emplace_back(view->network, record_of(*view));
+    catch_difference(before, now);
+    before = std::move(now);
+    if (view->removed) caught_.erase(view->id);
+  }
+  gateway_->adopt(std::move(changes));
+  flush();
+}
+
+PrivateNetwork::Caught PrivateNetwork::caught_by(const machines::AppView& view) const {
+  Caught caught{.network = view.network, .name = view.config->name, .ports = {}, .addresses = {}};
+  if (view.flycast != IpAddress()) {
+    for (const config::Service& service : view.config->services) {
+      if (service.protocol != config::Protocol::Tcp) continue;
+      for (const config::Port& port : service.ports) {
+        const int last = std::min<int>(port.end, port.start + kMaxPortsOfRange - 1);
+        for (int number = port.start; number <= last; ++number) {
+          caught.ports.insert({view.flycast, static_cast<std::uint16_t>(number)});
+        }
+      }
+    }
+  }
+  for (const machines::MachineView& machine : view.machines) {
+    if (machine.private_address != IpAddress()) caught.addresses.insert(machine.private_address);
+  }
+  return caught;
+}
+
+// The last one that has room.
+keeper::Catch& PrivateNetwork::pending() {
+  const auto entries = [](const keeper::Catch& one) {
+    return one.add_addresses.size() + one.remove_addresses.size() + one.add_ports.size() +
+           one.remove_ports.size() + one.add_pings.size() + one.remove_pings.size() +
+           one.add_peers.size() + one.remove_peers.size();
+  };
+  if (catches_.empty() || entries(catches_.back()) >= kEntriesPerCatch) catches_.emplace_back();
+  return catches_.back();
+}
+
+void PrivateNetwork::catch_difference(const Caught& before, const Caught& now) {
+  for (const Endpoint& port : missing(now.ports, before.ports)) {
+    pending().remove_ports.push_back(port);
+  }
+  for (const Endpoint& port : missing(before.ports, now.ports)) pending().add_ports.push_back(port);
+  for (const IpAddress& address : missing(now.addresses, before.addresses)) {
+    pending().remove_addresses.push_back(address);
+  }
+  for (const IpAddress& address : missing(before.addresses, now.addresses)) {
+    pending().add_addresses.push_back(address);
+  }
+  const IpAddress had = before.ports.empty() ? IpAddress() : before.ports.begin()->address;
+  const IpAddress has = now.ports.empty() ? IpAddress() : now.ports.begin()->address;
+  if (had == has) return;
+  if (had != IpAddress()) pending().remove_pings.push_back(had);
+  if (has != IpAddress()) pending().add_pings.push_back(has);
+}
+
+void PrivateNetwork::flush() {
+  while (!catches_.empty()) {
+    parts_.keeper.request(std::move(catches_.front()), [this](const keeper::Reply& reply) {
+      if (const auto* failed = std::get_if<keeper::Failed>(&reply)) {
+        parts_.log.error("the private network's rules: " + failed->text);
+      }
+    });
+    catches_.pop_front();
+  }
+  registry_.flush();
+}
+
+dns::AppRecord PrivateNetwork::record_of(const machines::AppView& view) const {
+  dns::AppRecord record{.name = view.config->name,
+                        .flycast = view.flycast,
+                        .internal_wake = parts_.config->node.reloadable.internal_wake,
+                        .machines = {}};
+  for (const machines::MachineView& machine : view.machines) {
+    record.machines.push_back(
+        {.id = machine.id.value,
+         .region = machine.region,
+         .group = machine.group,
+         .state = machine.awake ? dns::MachineState::Started : dns::MachineState::Stopped,
+         .address = machine.private_address,
+         .wakeable = is_wakeable(view, machine.group)});
+  }
+  return record;
+}
+
+// ---- sockets for workers
+
+void PrivateNetwork::order(WorkerId worker, proxy::SocketOrder order) {
+  keeper::Sockets request{.machine = order.machine,
+                          .is_transparent = order.machine.empty(),
+                          .count = static_cast<std::uint16_t>(order.count)};
+  parts_.keeper.request(std::move(request), [this, worker, id = order.id](keeper::Reply reply) {
+    std::vector<Descriptor> sockets;
+    if (auto* made = std::get_if<keeper::SocketsMade>(&reply)) sockets = std::move(made->sockets);
+    parts_.workers[worker.value]->deliver(id, std::move(sockets));
+  });
+}
+
+}  // namespace rooster::app

@@ -1,0 +1,110 @@
+// PrivateNetwork: control's half of the private network. It keeps the registry, hands out
+// addresses, and tells each change of apps and peers to whom it concerns: the hub's rules, the
+// gateway's device and names, the workers' tables.
+#pragma once
+
+#include "app/gateway.hpp"
+#include "app/worker.hpp"
+#include "cluster/archive.hpp"
+#include "cluster/embedded_registry.hpp"
+#include "config/config_set.hpp"
+#include "core/log.hpp"
+#include "core/loop.hpp"
+#include "keeper/client.hpp"
+#include "machines/coordinator.hpp"
+#include "proxy/private_table.hpp"
+#include "proxy/socket_stock.hpp"
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace rooster::app {
+
+class PrivateNetwork {
+ public:
+  struct Parts {
+    Loop& loop;  ///< control's
+    Loop& background;
+    Log& log;
+    keeper::Client& keeper;
+    std::vector<std::unique_ptr<Worker>>& workers;
+    std::size_t worker_count = 1;
+    std::shared_ptr<const config::ConfigSet> config;
+    keeper::Welcome welcome;
+  };
+
+  /// At the start, before workers: opens the registry and asks the keeper for the hub. Blocks.
+  /// Errors: Internal, with the mend.
+  static Result<std::unique_ptr<PrivateNetwork>> open(Parts parts);
+  explicit PrivateNetwork(Parts parts, cluster::Archive archive);
+  ~PrivateNetwork();
+  PrivateNetwork(const PrivateNetwork&) = delete;
+  PrivateNetwork& operator=(const PrivateNetwork&) = delete;
+
+  /// Once the workers are there: the gateway's thread, and what the registry knows already.
+  Result<> start();
+  /// Ends the thread; what is left to keep goes to `background`.
+  void stop();
+
+  machines::PrivatePlaces places();
+  /// One for each worker; taken once.
+  std::vector<Descriptor> take_listeners() { return std::move(listeners_); }
+  /// Machines run in namespaces of their own; else why not.
+  bool has_namespaces() const { return has_namespaces_; }
+  const std::string& no_namespaces() const { return no_namespaces_; }
+
+  /// Facts, as the workers get them.
+  void adopt(const std::vector<machines::AppViewPtr>& views);
+  void adopt(std::shared_ptr<const config::ConfigSet> config) { parts_.config = std::move(config); }
+  /// Sockets for a worker, in a machine's namespace or the hub.
+  void order(WorkerId worker, proxy::SocketOrder order);
+
+  cluster::EmbeddedRegistry& registry() { return registry_; }
+  /// On the background thread.
+  cluster::Archive& archive() { return archive_; }
+  Gateway& gateway() { return *gateway_; }
+  const cluster::Key& private_key() const { return private_key_; }
+
+ private:
+  /// What of an app is caught.
+  struct Caught {
+    NetworkId network{};
+    std::string name;
+    std::set<Endpoint> ports;
+    std::set<IpAddress> addresses;
+  };
+  Result<> open_hub();
+  void keep(cluster::Rows rows);
+  void on_change(const cluster::Change& change);
+  void put_peer(const cluster::PeerPtr& peer);
+  void tell_workers(const proxy::PeerFactPtr& fact);
+  void remember(const Gateway::Memories& memories);
+  void cut_silent(const std::vector<cluster::Key>& peers);
+  Caught caught_by(const machines::AppView& view) const;
+  void catch_difference(const Caught& before, const Caught& now);
+  keeper::Catch& pending();
+  void flush();
+  dns::AppRecord record_of(const machines::AppView& view) const;
+
+  Parts parts_;
+  cluster::Archive archive_;  // the background thread's once it runs
+  cluster::EmbeddedRegistry registry_;
+  cluster::Key private_key_{};
+  std::unique_ptr<Gateway> gateway_;
+  keeper::HubReady hub_;
+  std::vector<Descriptor> listeners_;
+  bool has_namespaces_ = false;
+  std::string no_namespaces_;
+  std::unordered_map<AppId, Caught> caught_;
+  std::deque<keeper::Catch> catches_;  // not yet sent
+  std::map<cluster::Key, std::shared_ptr<proxy::PeerLoad>> loads_;
+  std::unique_ptr<Timer> minute_;
+};
+
+}  // namespace rooster::app
