@@ -148,8 +148,10 @@ Result<bool> Exchange::vet() {
 
 Result<> Exchange::find_route() {
   const std::uint16_t port = client_.facts().port;
-  auto found = head_->has_host ? context_.router.match(head_->host_name, port)
-                               : context_.router.match_without_host(port);
+  const auto& private_app = client_.facts().private_app;
+  auto found = private_app       ? context_.router.match_private(*private_app, port)
+               : head_->has_host ? context_.router.match(head_->host_name, port)
+                                 : context_.router.match_without_host(port);
   if (!found) return fail(found.error());
   route_ = *found;
   claim_.aim(context_.view(route_.app), *route_.service);
@@ -170,7 +172,7 @@ Result<bool> Exchange::route() {
   auto found = find_route();
   if (!found) return fail(found.error());
   if (head_->has_host && !client_.covers(head_->host_name)) return fail(Fault::Misdirected);
-  if (route_.port->force_https && !is_https(*head_, forwarding())) {
+  if (route_.port->force_https && !facts.private_app && !is_https(*head_, forwarding())) {
     facts_.status = 301;
     end_.keep_alive = head_->keep_alive;
     std::string target{head_->path};

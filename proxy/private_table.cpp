@@ -229,6 +229,7 @@ PrivateTarget PrivateTable::find(const PrivateSource& source, std::string_view n
     return destination(source, {.address = *address, .port = port});
   }
   const std::string text = lower(name.ends_with('.') ? name.substr(0, name.size() - 1) : name);
+  if (text.starts_with('.') || text.contains("..")) return refused(Fault::NoRoute);
   std::string_view rest = text;
   if (take_suffix(rest, ".flycast")) {
     const auto app = find_app(rest);

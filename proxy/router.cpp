@@ -79,13 +79,13 @@ const AppId* Router::find_name(std::string_view key) const {
   return nullptr;
 }
 
-Result<Route> Router::route_to(AppId app, std::uint16_t external_port) const {
+Result<Route> Router::route_to(AppId app, std::uint16_t external_port, Reach reach) const {
   const config::AppConfig& config = *apps_.find(app)->second;
   for (const auto& service : config.services) {
     if (service.protocol != config::Protocol::Tcp) continue;
     for (const auto& port : service.ports) {
       if (!port.contains(external_port) || !port.has(config::Handler::Http)) continue;
-      if (!config.is_exposed(port)) continue;
+      if (reach == Reach::Public && !config.is_exposed(port)) continue;
       return Route{.app = app, .service = &service, .port = &port};
     }
   }
@@ -103,6 +103,11 @@ Result<Route> Router::match(std::string_view host, std::uint16_t external_port) 
 Result<Route> Router::match_without_host(std::uint16_t external_port) const {
   if (apps_.size() != 1) return fail(Fault::BadHost);
   return route_to(apps_.begin()->first, external_port);
+}
+
+Result<Route> Router::match_private(AppId app, std::uint16_t external_port) const {
+  if (!apps_.contains(app)) return fail(Fault::NoRoute);
+  return route_to(app, external_port, Reach::Private);
 }
 
 std::optional<AppId> Router::find_app(std::string_view host) const {

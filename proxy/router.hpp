@@ -45,6 +45,9 @@ class Router {
   /// Errors: BadHost: there are several (or none) to choose from.
   Result<Route> match_without_host(std::uint16_t external_port) const;
 
+  /// The route of a request to the app's private address, public or not. Errors: NoRoute.
+  Result<Route> match_private(AppId app, std::uint16_t external_port) const;
+
   /// Whose name this is (a Host or an SNI), whatever its services.
   std::optional<AppId> find_app(std::string_view host) const;
 
@@ -59,7 +62,8 @@ class Router {
   };
   using NameMap = std::unordered_map<std::string, AppId, TextHash, std::equal_to<>>;
 
-  Result<Route> route_to(AppId app, std::uint16_t external_port) const;
+  enum class Reach : std::uint8_t { Public, Private };
+  Result<Route> route_to(AppId app, std::uint16_t external_port, Reach reach = Reach::Public) const;
   const AppId* find_name(std::string_view key) const;
   void add_names(AppId app, const config::AppConfig& config);
   void drop_names(AppId app, const config::AppConfig& config);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/address.hpp"
+#include "core/ids.hpp"
 #include "core/loop.hpp"
 #include "core/stream.hpp"
 #include "proxy/access_log.hpp"
@@ -16,6 +17,7 @@
 #include "proxy/upstream_head.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -46,6 +48,8 @@ struct ClientFacts {
   std::uint16_t port = 0;        ///< external port: 80 or 443 by the listener's kind
   std::uint16_t local_port = 0;  ///< the port the listener is bound to
   HttpVersion version = HttpVersion::Http11;
+  /// By a private address: the app whose it is, whatever Host says.
+  std::optional<AppId> private_app{};
   SourceLimit* source_limit = nullptr;  ///< to be left when the connection ends
 };
 

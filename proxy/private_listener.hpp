@@ -1,0 +1,93 @@
+// PrivateListener: every connection of the private networks on one worker. It accepts on a
+// transparent listener (or is given connections by a stack), asks the table where each leads, and
+// starts what serves it: a TCP session, an HTTP session, the private API, or the way out.
+#pragma once
+
+#include "core/address.hpp"
+#include "core/loop.hpp"
+#include "core/stream.hpp"
+#include "proxy/client_address.hpp"
+#include "proxy/private_table.hpp"
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+namespace rooster::proxy {
+
+struct WorkerContext;
+
+/// A connection that somebody accepted. `local` is where it was sent to.
+struct PrivateAccepted {
+  Descriptor fd;  ///< non-blocking
+  Endpoint local;
+  Endpoint remote;
+  ResetFlag reset{};  ///< of a stack without RST
+};
+
+class PrivateListener {
+ public:
+  struct Options {
+    /// Connections of one network on this worker.
+    std::size_t max_per_network = 1024;
+    /// Where machines may not go, beside loopback, link-local, fdaa::/16 and the node's own
+    /// addresses.
+    CidrList egress_denied{};
+    /// A request to the API that is no CONNECT: `input` has been read of it.
+    std::function<void(Descriptor, std::string input, PrivateSource)> hand_over{};
+    /// A TCP connection to the name server, where the hub's own listener did not take it.
+    std::function<void(Descriptor, PrivateSource)> serve_dns{};
+  };
+
+  /// `fd`: the transparent listener, non-blocking; none where connections come by serve() alone.
+  /// accept_loop() runs in `group`.
+  PrivateListener(WorkerContext& context, TaskGroup& group, Descriptor fd, Options options);
+
+  /// Accepts until stop().
+  Task<> accept_loop();
+  void stop();
+
+  /// Serves one connection to its end, in WorkerContext::sessions.
+  void serve(PrivateAccepted accepted);
+  /// Serves an operator's call (net/connect_call.hpp), of which `input` is read already: the admin
+  /// socket's way into every network.
+  void serve_operator(Descriptor fd, std::string input);
+
+  // Facts.
+  void adopt(const machines::AppViewPtr& view) { table_.adopt(view); }
+  /// A removed peer's connections are reset.
+  void adopt(const PeerFactPtr& fact);
+  /// The peer has been silent for too long: its connections are reset, its leases dropped.
+  void cut_peer(const IpAddress& address);
+
+  const PrivateTable& table() const { return table_; }
+  std::size_t connections() const { return connections_; }
+
+ private:
+  /// What one connection holds while it lives.
+  class Place;
+
+  void admit(PrivateAccepted accepted, const PrivateSource& source, const PrivateTarget& target);
+  bool enter(const PrivateSource& source);
+  Task<> run_http(std::unique_ptr<Place> place, PrivateAccepted accepted, PrivateTarget target,
+                  bool tls);
+  Task<> run_tcp(std::unique_ptr<Place> place, PrivateAccepted accepted, PrivateTarget target,
+                 bool tls);
+  Task<> run_api(std::unique_ptr<Place> place, PrivateAccepted accepted, std::string input);
+  Task<> run_egress(std::unique_ptr<Place> place, PrivateAccepted accepted);
+
+  WorkerContext& context_;
+  Options options_;
+  PrivateTable table_;
+  std::unique_ptr<Pollable> pollable_;
+  Waiter waiter_;
+  Link places_;  // every Place
+  std::unordered_map<NetworkId, std::size_t> per_network_;
+  std::size_t connections_ = 0;
+  bool stopped_ = false;
+};
+
+}  // namespace rooster::proxy
