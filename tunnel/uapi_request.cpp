@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <set>
 #include <utility>
 
 namespace rooster::tunnel {
@@ -135,10 +136,16 @@ int refusal_of(const UapiRequest& request, const Device& device, UapiPolicy poli
       request.replace_peers) {
     return EPERM;
   }
-  const auto is_forbidden = [&device](const UapiPeer& peer) {
-    return peer.replace_allowed_ips || !peer.allowed_ips.empty() || !device.find_peer(peer.key);
-  };
-  return std::ranges::any_of(request.peers, is_forbidden) ? EPERM : kDone;
+  std::set<PublicKey> named;
+  for (const UapiPeer& peer : request.peers) {
+    // Named twice, a peer could go and come back as another.
+    const bool is_again = !named.insert(peer.key).second;
+    if (is_again || peer.replace_allowed_ips || !peer.allowed_ips.empty() ||
+        !device.find_peer(peer.key)) {
+      return EPERM;
+    }
+  }
+  return kDone;
 }
 
 namespace {

@@ -127,9 +127,10 @@ TEST_F(Uapi, GatewayLetsOnlyTheHarmlessThrough) {
   }
   for (const std::string& text :
        {known + "allowed_ip=::/0\n\n", known + "replace_allowed_ips=true\n\n",
-        unknown + "endpoint=192.0.2.1:5\n\n", unknown + "remove=true\n\n",
-        std::string("set=1\nreplace_peers=true\n\n"), std::string("set=1\nlisten_port=1\n\n"),
-        std::string("set=1\nfwmark=1\n\n"), "set=1\nprivate_key=" + zeros + "\n\n"}) {
+        known + "remove=true\n" + known.substr(6) + "\n", unknown + "endpoint=192.0.2.1:5\n\n",
+        unknown + "remove=true\n\n", std::string("set=1\nreplace_peers=true\n\n"),
+        std::string("set=1\nlisten_port=1\n\n"), std::string("set=1\nfwmark=1\n\n"),
+        "set=1\nprivate_key=" + zeros + "\n\n"}) {
     EXPECT_EQ(set(text, UapiPolicy::Gateway), EPERM) << text;
   }
   EXPECT_EQ(device_.peers().size(), 3u);
