@@ -1,12 +1,12 @@
-// One machine's process, from request to execve. The child's way, in order: session, stdio, cgroup,
-// limits, user, directory, privileges (no_new_privs, death signal), exec; a failure travels back as
+// One machine's process, from request to execve (child_run.hpp); a failure travels back as
 // {step, errno} over a pipe.
 #pragma once
 
+#include "keeper/child_run.hpp"
+#include "keeper/namespaces.hpp"
 #include "keeper/protocol.hpp"
 
 #include <expected>
-#include <optional>
 #include <string>
 
 #include <sys/resource.h>
@@ -23,30 +23,35 @@ struct ChildContext {
 };
 
 struct Child {
-  pid_t pid = 0;
+  pid_t pid = 0;   ///< with namespaces: of the setup process until it is born
+  pid_t init = 0;  ///< first process of its own namespace, 0 = none
+  bool is_born = true;
   bool user_applied = true;
   Descriptor output;
   Descriptor notify;
-  /// Readable once the child has executed its command (end of file) or failed (a ChildFailure).
-  Descriptor failure_pipe;
+  /// Readable once the child has executed its command (end of file) or has a ChildReport.
+  Descriptor report;
 };
 
-/// What the child writes into its failure pipe.
-struct ChildFailure {
-  std::int32_t error = 0;
-  SpawnStep step = SpawnStep::Exec;
+/// The machine's namespaces, and the notify socket that lies in them.
+struct ChildPlace {
+  NamespacePlan namespaces;
+  Descriptor notify;
 };
 
-/// Forks. The caller reads failure_pipe when it becomes readable; nothing here waits for the child.
-std::expected<Child, SpawnFailed> start_child(const Spawn& spawn, const ChildContext& context);
-
-/// What the child said, once failure_pipe is readable; empty = it executed its command.
-std::optional<ChildFailure> read_failure(int failure_pipe);
+/// Forks. The caller reads `report` when it becomes readable; nothing here waits for the child.
+std::expected<Child, SpawnFailed> start_child(const Spawn& spawn, const ChildContext& context,
+                                              ChildPlace* place = nullptr);
 
 /// "chdir /srv: No such file or directory"
-SpawnFailed explain(const ChildFailure& failure, const Spawn& spawn);
+SpawnFailed explain(const ChildReport& failure, const ChildUser& user, const std::string& command,
+                    const std::string& cwd);
 
-/// Undoes for a forked child what the keeper does with signals: default actions, nothing blocked.
-void reset_signals();
+/// Does running as `user` need no change, and may it be changed?
+struct UserChange {
+  bool is_possible = true;
+  bool is_needed = false;
+};
+UserChange user_change(const ChildUser& user, const std::string& own_name);
 
 }  // namespace rooster::keeper

@@ -38,8 +38,8 @@ std::string own_user_name() {
 }  // namespace
 
 MachineSet::MachineSet(Poller& poller, Outbox& outbox, StateFile& state, Cgroups& cgroups,
-                       rlimit descriptors)
-    : poller_(poller), outbox_(outbox), state_(state), cgroups_(cgroups) {
+                       PrivateNetwork& network, rlimit descriptors)
+    : poller_(poller), outbox_(outbox), state_(state), cgroups_(cgroups), network_(network) {
   context_.descriptors = descriptors;
   context_.own_user = own_user_name();
   const auto self = read_stat(::getpid());
@@ -65,34 +65,123 @@ void MachineSet::spawn(std::uint64_t request, Spawn spawn, TimePoint now) {
   };
   if (find(spawn.machine) != nullptr) return refuse(EEXIST, spawn.machine + " is already alive");
   if (machines_.size() >= kMaxMachines) return refuse(EAGAIN, "too many machines");
-  Machine machine;
+  const std::string id = spawn.machine;
+  Machine& machine = machines_[id];
   machine.serial = next_serial_++;
   machine.spawn_request = request;
+  machine.spawn = std::move(spawn);
+  machine.give_up_at = now + kExecTime;
+  ids_by_serial_[machine.serial] = id;
+  if (machine.spawn.network)
+    attach(machine);
+  else
+    start(machine, nullptr);
+}
+
+void MachineSet::attach(Machine& machine) {
+  machine.state = State::Attaching;
+  network_.attach({.machine = machine.spawn.machine,
+                   .address = machine.spawn.network->address,
+                   .address_v4 = machine.spawn.network->address_v4,
+                   .wants_notify = machine.spawn.wants_notify},
+                  [this, id = machine.spawn.machine, serial = machine.serial](Reply reply) {
+                    const bool is_attached = std::holds_alternative<Attached>(reply);
+                    const Machine* machine = find_serial(serial);
+                    if (machine != nullptr) return on_attached(serial, std::move(reply));
+                    // Given up meanwhile; another start of the same machine waits for its own.
+                    if (is_attached) network_.detach(id);
+                  });
+}
+
+void MachineSet::on_attached(std::uint64_t serial, Reply reply) {
+  Machine& machine = *find_serial(serial);
+  auto* attached = std::get_if<Attached>(&reply);
+  if (attached == nullptr) {
+    const auto* failed = std::get_if<Failed>(&reply);
+    outbox_.reply(machine.spawn_request,
+                  SpawnFailed{.error = failed != nullptr ? failed->error : EPROTO,
+                              .step = SpawnStep::Namespaces,
+                              .text = "namespaces: " + (failed != nullptr ? failed->text : "")});
+    return forget(machine);
+  }
+  machine.place = MachinePlace{.address = machine.spawn.network->address,
+                               .address_v4 = attached->address_v4,
+                               .diag = std::move(attached->diag)};
+  ChildPlace place{.namespaces = {.user = network_.user_namespace(),
+                                  .network = attached->network.get(),
+                                  .hosts = machine.spawn.network->hosts,
+                                  .resolvers = machine.spawn.network->resolvers},
+                   .notify = std::move(attached->notify)};
+  start(machine, &place);
+}
+
+/// A machine of which no process lives, and whose end is told.
+void MachineSet::forget(Machine& machine) {
+  if (machine.place) network_.detach(machine.spawn.machine);
+  std::erase_if(ids_by_pid_, [&](const auto& one) { return one.second == machine.spawn.machine; });
+  ids_by_serial_.erase(machine.serial);
+  const std::string id = machine.spawn.machine;
+  machines_.erase(id);
+}
+
+void MachineSet::start(Machine& machine, ChildPlace* place) {
+  const Spawn& spawn = machine.spawn;
+  machine.state = State::Starting;
   context_.cgroup = cgroups_.make(spawn.cgroup.empty() ? spawn.machine : spawn.cgroup);
   context_.invocation =
       context_.cgroup.empty() ? invocation_prefix_ + std::to_string(machine.serial) : "";
-  auto child = start_child(spawn, context_);
+  auto child = start_child(spawn, context_, place);
   if (!child) {
     if (!context_.cgroup.empty()) remove_cgroup(context_.cgroup);
-    outbox_.reply(request, std::move(child.error()));
-    return;
+    outbox_.reply(machine.spawn_request, std::move(child.error()));
+    return forget(machine);
   }
   machine.child = std::move(*child);
   machine.cgroup = context_.cgroup;
   machine.invocation = context_.invocation;
   const auto stat = read_stat(machine.child.pid);  // present even if it has died: we haven't reaped
   machine.start_time = stat ? stat->start_time : 0;
-  machine.give_up_at = now + kExecTime;
   state_.add({.pid = machine.child.pid,
               .start_time = machine.start_time,
               .invocation = machine.invocation});
-  poller_.watch(machine.child.failure_pipe.get(), Source::FailurePipe, machine.serial);
-  ids_by_serial_[machine.serial] = spawn.machine;
+  poller_.watch(machine.child.report.get(), Source::Report, machine.serial);
   ids_by_pid_[machine.child.pid] = spawn.machine;
-  spawn.env = {};
-  machine.spawn = std::move(spawn);
-  const std::string id = machine.spawn.machine;
-  machines_.emplace(id, std::move(machine));
+  machine.spawn.env = {};
+}
+
+/// An attach that is not waited for any longer.
+void MachineSet::cancel(Machine& machine, int error) {
+  if (machine.spawn_request != 0)
+    outbox_.reply(machine.spawn_request, explain({.error = error, .step = SpawnStep::Namespaces},
+                                                 {}, machine.spawn.argv.front(), ""));
+  forget(machine);
+}
+
+std::vector<std::uint64_t> MachineSet::attaching() const {
+  std::vector<std::uint64_t> serials;
+  for (const auto& [id, machine] : machines_)
+    if (machine.state == State::Attaching) serials.push_back(machine.serial);
+  return serials;
+}
+
+/// The setup process has made the machine's own: from now on they are what is watched.
+void MachineSet::on_born(Machine& machine, const ChildReport& birth) {
+  const auto note = [&](pid_t pid) {
+    const auto stat = read_stat(pid);
+    const std::uint64_t start_time = stat ? stat->start_time : 0;
+    state_.add({.pid = pid, .start_time = start_time, .invocation = machine.invocation});
+    ids_by_pid_[pid] = machine.spawn.machine;
+    return start_time;
+  };
+  if (birth.init > 0) {
+    machine.child.init = birth.init;
+    note(birth.init);
+  }
+  if (birth.pid <= 0) return;
+  state_.remove(machine.child.pid);
+  machine.child.is_born = true;
+  machine.child.pid = birth.pid;
+  machine.start_time = note(birth.pid);
 }
 
 Spawned MachineSet::describe(const Machine& machine) const {
@@ -107,19 +196,40 @@ Spawned MachineSet::describe(const Machine& machine) const {
   spawned.pidfd = Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, machine.child.pid, 0)));
   spawned.output = copy(machine.child.output);
   spawned.notify = copy(machine.child.notify);
+  if (machine.place)
+    spawned.place = MachinePlace{.address = machine.place->address,
+                                 .address_v4 = machine.place->address_v4,
+                                 .diag = copy(machine.place->diag)};
   return spawned;
 }
 
-void MachineSet::on_failure_pipe(std::uint64_t serial) {
+void MachineSet::on_report(std::uint64_t serial) {
   Machine* machine = find_serial(serial);
   if (machine == nullptr || machine->state != State::Starting) return;
-  finish_start(*machine);
+  bool is_ended = false;
+  while (const auto report = read_report(machine->child.report.get(), is_ended)) {
+    if (report->error == 0) {
+      on_born(*machine, *report);
+      continue;
+    }
+    machine->failure = report;
+    return finish_start(*machine);
+  }
+  if (is_ended) finish_start(*machine);
+}
+
+/// A process may end before its birth has been read.
+void MachineSet::read_births() {
+  std::vector<std::uint64_t> waiting;
+  for (const auto& [id, machine] : machines_)
+    if (machine.state == State::Starting && !machine.child.is_born)
+      waiting.push_back(machine.serial);
+  for (const std::uint64_t serial : waiting) on_report(serial);
 }
 
 void MachineSet::finish_start(Machine& machine) {
-  if (!machine.failure) machine.failure = read_failure(machine.child.failure_pipe.get());
-  poller_.forget(machine.child.failure_pipe.get());
-  machine.child.failure_pipe.reset();
+  poller_.forget(machine.child.report.get());
+  machine.child.report.reset();
   machine.give_up_at = kNever;
   machine.state = State::Running;
   // A child that could not execute ends by itself; its end, which follows at once, tells why.
@@ -130,7 +240,8 @@ void MachineSet::finish_start(Machine& machine) {
 
 Reply MachineSet::signal(const Signal& request) {
   const Machine* machine = find(request.machine);
-  if (machine == nullptr || machine->state == State::Ending) return no_such(request.machine);
+  if (machine == nullptr || machine->state == State::Ending || machine->child.pid <= 0)
+    return no_such(request.machine);
   if (::kill(-machine->child.pid, request.signal) != 0) return failure(errno, "signal");
   return Done{};
 }
@@ -138,11 +249,16 @@ Reply MachineSet::signal(const Signal& request) {
 Reply MachineSet::kill(const Kill& request) {
   Machine* machine = find(request.machine);
   if (machine == nullptr) return no_such(request.machine);
-  kill_everything(*machine);
+  if (machine->state == State::Attaching)
+    cancel(*machine, ECANCELED);
+  else
+    kill_everything(*machine);
   return Done{};
 }
 
 void MachineSet::kill_everything(Machine& machine) {
+  if (machine.child.pid <= 0) return;
+  if (machine.child.init > 0) ::kill(machine.child.init, SIGKILL);
   if (!machine.cgroup.empty()) {
     kill_cgroup(machine.cgroup);
     return;
@@ -193,7 +309,8 @@ Reply MachineSet::list(const List& request) {
   Machines page;
   for (auto it = machines_.upper_bound(request.after); it != machines_.end(); ++it) {
     Machine& machine = it->second;
-    if (machine.state == State::Ending || machine.failure) continue;
+    if (machine.state == State::Ending || machine.state == State::Attaching || machine.failure)
+      continue;
     if (page.machines.size() == kMachinesPerReply) {
       page.has_more = true;
       break;
@@ -230,11 +347,21 @@ void MachineSet::on_output(std::uint64_t serial) {
 }
 
 bool MachineSet::on_exit(const siginfo_t& exit, TimePoint now) {
+  read_births();
   const auto it = ids_by_pid_.find(exit.si_pid);
   Machine* machine = it == ids_by_pid_.end() ? nullptr : find(it->second);
   if (machine == nullptr) return false;
   ids_by_pid_.erase(it);
-  if (machine->state == State::Starting) finish_start(*machine);
+  if (exit.si_pid == machine->child.init) {  // with it end all of the machine
+    machine->child.init = 0;
+    state_.remove(exit.si_pid);
+    return true;
+  }
+  if (exit.si_pid != machine->child.pid) return true;  // the setup process: its work is done
+  if (machine->state == State::Starting) {
+    on_report(machine->serial);
+    if (machine->state == State::Starting) finish_start(*machine);
+  }
   machine->state = State::Ending;
   machine->exit = Exited{.machine = machine->spawn.machine, .pid = exit.si_pid};
   (exit.si_code == CLD_EXITED ? machine->exit.code : machine->exit.signal) = exit.si_status;
@@ -244,8 +371,22 @@ bool MachineSet::on_exit(const siginfo_t& exit, TimePoint now) {
   return true;
 }
 
+std::optional<MachineSet::Inside> MachineSet::inside(const std::string& id) const {
+  const auto it = machines_.find(id);
+  if (it == machines_.end() || it->second.state != State::Running || it->second.failure)
+    return std::nullopt;
+  const Machine& machine = it->second;
+  const Spawn& spawn = machine.spawn;
+  return Inside{.cgroup = machine.cgroup,
+                .invocation = machine.invocation,
+                .init = machine.child.init,
+                .is_frozen = machine.is_frozen || machine.freeze_until != kNever,
+                .user = {.uid = spawn.uid, .gid = spawn.gid, .user = spawn.user}};
+}
+
 bool MachineSet::has_ended(Machine& machine, TimePoint now) {
   if (now >= machine.give_up_at) return true;
+  if (machine.child.init > 0) return false;
   if (!machine.cgroup.empty()) return !is_cgroup_populated(machine.cgroup);
   std::erase_if(machine.remnants,
                 [](const ProcessStat& one) { return !is_running(one.pid, one.start_time); });
@@ -261,13 +402,19 @@ void MachineSet::tell_end(Machine& machine) {
   }
   drain(machine, false);
   state_.remove(machine.child.pid);
+  if (machine.child.init > 0) state_.remove(machine.child.init);
   // Nobody waits for the reply when the server that asked is gone; its successor may have listed
   // the machine.
   if (!machine.failure || machine.spawn_request == 0) return outbox_.event(machine.exit);
-  outbox_.reply(machine.spawn_request, explain(*machine.failure, machine.spawn));
+  const Spawn& spawn = machine.spawn;
+  const ChildUser user{.uid = spawn.uid, .gid = spawn.gid, .user = spawn.user};
+  outbox_.reply(machine.spawn_request,
+                explain(*machine.failure, user, spawn.argv.front(), spawn.cwd));
 }
 
 void MachineSet::on_server_gone() {
+  // Nobody has heard of them yet, and nobody waits for them any more.
+  for (const std::uint64_t serial : attaching()) forget(*find_serial(serial));
   for (auto& [id, machine] : machines_) {
     machine.spawn_request = 0;
     machine.freeze_request = 0;
@@ -277,8 +424,9 @@ void MachineSet::on_server_gone() {
 
 TimePoint MachineSet::stop_all(TimePoint now) {
   TimePoint last = now;
+  for (const std::uint64_t serial : attaching()) cancel(*find_serial(serial), ECANCELED);
   for (auto& [id, machine] : machines_) {
-    if (machine.state == State::Ending) continue;
+    if (machine.state == State::Ending || machine.child.pid <= 0) continue;
     if (!machine.cgroup.empty()) freeze_cgroup(machine.cgroup, false);
     ::kill(-machine.child.pid, machine.spawn.kill_signal);
     machine.kill_at = now + machine.spawn.kill_timeout;
@@ -288,16 +436,21 @@ TimePoint MachineSet::stop_all(TimePoint now) {
 }
 
 void MachineSet::kill_all() {
+  for (const std::uint64_t serial : attaching()) cancel(*find_serial(serial), ECANCELED);
   for (auto& [id, machine] : machines_) kill_everything(machine);
 }
 
 void MachineSet::advance(TimePoint now) {
+  for (const std::uint64_t serial : attaching()) {
+    Machine& machine = *find_serial(serial);
+    if (now >= machine.give_up_at) cancel(machine, ETIMEDOUT);
+  }
   for (auto it = machines_.begin(); it != machines_.end();) {
     Machine& machine = it->second;
     check_freeze(machine, now);
     if (machine.state == State::Starting && now >= machine.give_up_at) {
       kill_everything(machine);
-      machine.failure = ChildFailure{.error = ETIMEDOUT, .step = SpawnStep::Exec};
+      machine.failure = ChildReport{.error = ETIMEDOUT, .step = SpawnStep::Exec};
       machine.give_up_at = kNever;
     }
     if (now >= machine.kill_at) {
@@ -309,8 +462,8 @@ void MachineSet::advance(TimePoint now) {
       continue;
     }
     tell_end(machine);
-    ids_by_serial_.erase(machine.serial);
-    it = machines_.erase(it);
+    ++it;
+    forget(machine);
   }
 }
 

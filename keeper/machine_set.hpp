@@ -1,7 +1,7 @@
 // MachineSet: every machine that is alive, from fork to the last of its processes' end.
 //
-//   Starting --exec--> Running --leader exits--> Ending --all processes gone--> Exited is told
-//      '--failed, timed out------------------------'                            (or SpawnFailed)
+//   Attaching --> Starting --exec--> Running --leader exits--> Ending --all gone--> Exited is told
+//   (namespaces)     '--failed, timed out------------------------'                (or SpawnFailed)
 #pragma once
 
 #include "core/time.hpp"
@@ -9,6 +9,7 @@
 #include "keeper/child.hpp"
 #include "keeper/outbox.hpp"
 #include "keeper/poller.hpp"
+#include "keeper/private_network.hpp"
 #include "keeper/process_tree.hpp"
 #include "keeper/sweep.hpp"
 
@@ -16,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include <sys/wait.h>
 
@@ -24,7 +26,7 @@ namespace rooster::keeper {
 class MachineSet {
  public:
   MachineSet(Poller& poller, Outbox& outbox, StateFile& state, Cgroups& cgroups,
-             rlimit descriptors);
+             PrivateNetwork& network, rlimit descriptors);
 
   void spawn(std::uint64_t request, Spawn spawn, TimePoint now);
   Reply signal(const Signal& request);
@@ -34,11 +36,21 @@ class MachineSet {
   /// A listed machine's output is the server's to read from now on.
   Reply list(const List& request);
 
-  void on_failure_pipe(std::uint64_t serial);
+  void on_report(std::uint64_t serial);
   void on_output(std::uint64_t serial);
   /// A zombie that is not yet reaped: its number still means this machine. False: not a machine's
   /// leader.
   bool on_exit(const siginfo_t& exit, TimePoint now);
+
+  /// What joins a running machine's namespaces and cgroup needs to know of it.
+  struct Inside {
+    std::string cgroup, invocation;
+    pid_t init = 0;  ///< 0: it has no namespaces of its own
+    bool is_frozen = false;
+    ChildUser user;
+  };
+  std::optional<Inside> inside(const std::string& machine) const;
+  const ChildContext& context() const { return context_; }
 
   /// The server is gone: nobody waits for replies, and outputs are drained so that no machine
   /// blocks on them.
@@ -53,11 +65,12 @@ class MachineSet {
   std::size_t size() const { return machines_.size(); }
 
  private:
-  enum class State : std::uint8_t { Starting, Running, Ending };
+  enum class State : std::uint8_t { Attaching, Starting, Running, Ending };
   struct Machine {
     std::uint64_t serial = 0;
     State state = State::Starting;
     Spawn spawn;  // argv[0] and cwd for the failure's text; env is dropped
+    std::optional<MachinePlace> place;
     Child child;
     std::uint64_t start_time = 0;
     std::string cgroup;
@@ -67,7 +80,7 @@ class MachineSet {
     bool is_frozen = false;
     bool is_drained = false;  // its output is read by us
     std::string output_tail;
-    std::optional<ChildFailure> failure;
+    std::optional<ChildReport> failure;
     Exited exit;
     std::vector<ProcessStat> remnants;
     TimePoint give_up_at = kNever;  // Starting: not executed; Ending: leave the rest alone
@@ -75,6 +88,14 @@ class MachineSet {
     TimePoint kill_at = kNever;  // stop sequence: SIGKILL after kill_timeout
   };
 
+  void attach(Machine& machine);
+  void on_attached(std::uint64_t serial, Reply reply);
+  void start(Machine& machine, ChildPlace* place);
+  void forget(Machine& machine);
+  void cancel(Machine& machine, int error);
+  std::vector<std::uint64_t> attaching() const;
+  void on_born(Machine& machine, const ChildReport& birth);
+  void read_births();
   Machine* find(const std::string& id);
   Machine* find_serial(std::uint64_t serial);
   Spawned describe(const Machine& machine) const;
@@ -89,6 +110,7 @@ class MachineSet {
   Outbox& outbox_;
   StateFile& state_;
   Cgroups& cgroups_;
+  PrivateNetwork& network_;
   ChildContext context_;
   std::string invocation_prefix_;
   std::uint64_t next_serial_ = 1;

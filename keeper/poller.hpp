@@ -11,7 +11,7 @@
 
 namespace rooster::keeper {
 
-enum class Source : std::uint8_t { Signals, Channel, FailurePipe, Output };
+enum class Source : std::uint8_t { Signals, Channel, Report, Output, Hub, ExecReport };
 
 struct ReadySource {
   Source source = Source::Signals;

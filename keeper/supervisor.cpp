@@ -35,7 +35,9 @@ Supervisor::Supervisor(const KeeperOptions& options, Descriptor signals, StateFi
       descriptors_(descriptors),
       cgroups_(cgroups),
       log_(options.log),
-      machines_(poller_, outbox_, state, cgroups, descriptors) {}
+      network_(poller_, outbox_),
+      machines_(poller_, outbox_, state, cgroups, network_, descriptors),
+      execs_(poller_, outbox_, machines_) {}
 
 int Supervisor::run() {
   if (!poller_.is_usable() || !poller_.watch(signals_.get(), Source::Signals)) return 1;
@@ -50,11 +52,17 @@ int Supervisor::run() {
         case Source::Channel:
           on_channel(now);
           break;
-        case Source::FailurePipe:
-          machines_.on_failure_pipe(ready.serial);
+        case Source::Report:
+          machines_.on_report(ready.serial);
           break;
         case Source::Output:
           machines_.on_output(ready.serial);
+          break;
+        case Source::Hub:
+          network_.on_readable();
+          break;
+        case Source::ExecReport:
+          execs_.on_report(ready.serial);
           break;
       }
     }
@@ -107,11 +115,12 @@ void Supervisor::reap(TimePoint now) {
     // Looked at first and reaped after: while it is a zombie its number can't mean another process.
     if (::waitid(P_ALL, 0, &exit, WEXITED | WNOHANG | WNOWAIT) != 0 || exit.si_pid == 0) return;
     const bool is_server = exit.si_pid == server_.pid;
-    // Neither: an orphan of a machine that has come to us, its subreaper.
-    if (!is_server) machines_.on_exit(exit, now);
+    // None of ours: an orphan of a machine that has come to us, its subreaper.
+    const bool is_known = is_server || machines_.on_exit(exit, now) || execs_.on_exit(exit);
     siginfo_t reaped = {};
     ::waitid(P_PID, static_cast<id_t>(exit.si_pid), &reaped, WEXITED | WNOHANG);
     if (is_server) on_server_exit(exit, now);
+    if (!is_known && network_.on_exit(exit.si_pid)) log_.error("the hub process has died");
   }
 }
 
@@ -163,7 +172,9 @@ void Supervisor::close_channel(TimePoint now) {
   poller_.forget(server_.channel.get());
   server_.channel.reset();
   outbox_.disconnect();
+  network_.on_server_gone();
   machines_.on_server_gone();
+  execs_.on_server_gone();
   orphaned_until_ = now + options_.orphan_grace;
 }
 
@@ -245,6 +256,7 @@ void Supervisor::advance(TimePoint now) {
     if (server_.is_running()) ::kill(server_.pid, SIGKILL);
   }
   machines_.advance(now);
+  execs_.advance(now);
   outbox_.flush();
   if (server_.channel)
     poller_.set_wants_io(server_.channel.get(), Source::Channel, !outbox_.is_full(),
@@ -252,8 +264,8 @@ void Supervisor::advance(TimePoint now) {
 }
 
 TimePoint Supervisor::next_due(TimePoint now) const {
-  return std::min(
-      {restart_at_, orphaned_until_, kill_server_at_, leave_at_, machines_.next_due(now)});
+  return std::min({restart_at_, orphaned_until_, kill_server_at_, leave_at_,
+                   machines_.next_due(now), execs_.next_due()});
 }
 
 bool Supervisor::is_done(TimePoint now) const {

@@ -9,11 +9,13 @@
 #include "core/log.hpp"
 #include "core/time.hpp"
 #include "keeper/cgroup.hpp"
+#include "keeper/exec_set.hpp"
 #include "keeper/keeper.hpp"
 #include "keeper/listeners.hpp"
 #include "keeper/machine_set.hpp"
 #include "keeper/outbox.hpp"
 #include "keeper/poller.hpp"
+#include "keeper/private_network.hpp"
 #include "keeper/server_process.hpp"
 #include "keeper/sweep.hpp"
 
@@ -59,7 +61,9 @@ class Supervisor {
   Log log_;
   Poller poller_;
   Outbox outbox_;
+  PrivateNetwork network_;
   MachineSet machines_;
+  ExecSet execs_;
   Listeners listeners_;
   std::map<std::string, Descriptor> stored_;
   ServerProcess server_;
