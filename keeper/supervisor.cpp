@@ -209,12 +209,19 @@ void Supervisor::answer(std::uint64_t id, Request request, TimePoint now) {
           [&](Freeze& one) { machines_.freeze(id, one, now); },
           [&](Thaw& one) { reply(machines_.thaw(one)); },
           [&](List& one) { reply(machines_.list(one)); },
-          [&](Store& one) { reply(store(std::move(one))); }, [&](Fetch& one) { reply(fetch(one)); },
+          [&](Store& one) { reply(store(std::move(one))); },
+          [&](Fetch& one) { reply(fetch(one)); },
           [&](KeepMachines& one) {
             server_.keeps_machines = one.keep;
             reply(Done{});
           },
-          [&](auto&) { reply(Failed{.error = EOPNOTSUPP, .text = "no private network here"}); }},
+          [&](Hub& one) { network_.set_up(id, std::move(one)); },
+          [&](Catch& one) { network_.forward(id, std::move(one)); },
+          [&](Sockets& one) { network_.forward(id, std::move(one)); },
+          [&](Exec& one) { execs_.run(id, std::move(one), network_.user_namespace() >= 0, now); },
+          [&](ExecSignal& one) { reply(execs_.signal(one)); },
+          [&](Attach&) { reply(Failed{.error = EPERM, .text = "the keeper's own"}); },
+          [&](Detach&) { reply(Failed{.error = EPERM, .text = "the keeper's own"}); }},
       request);
 }
 

@@ -52,7 +52,12 @@ bool eventually(const std::function<bool()>& condition) {
 
 Server::Server(pid_t pid, Descriptor control, Descriptor channel)
     : pid_(pid), control_(std::move(control)), client_(std::move(channel)) {
-  client_.set_on_event([this](Event event) { exits_.push_back(std::get<Exited>(event)); });
+  client_.set_on_event([this](Event event) {
+    if (const auto* exec = std::get_if<ExecExited>(&event))
+      exec_exits_.push_back(*exec);
+    else
+      exits_.push_back(std::get<Exited>(event));
+  });
 }
 
 std::optional<Exited> Server::next_exit() {
@@ -62,6 +67,16 @@ std::optional<Exited> Server::next_exit() {
   if (exits_.empty()) return std::nullopt;
   Exited exited = exits_.front();
   exits_.pop_front();
+  return exited;
+}
+
+std::optional<ExecExited> Server::next_exec_exit() {
+  const TimePoint deadline = Clock::now() + kPatience;
+  while (exec_exits_.empty() && client_.is_open() && wait_readable(client_.fd(), deadline))
+    client_.on_readable();
+  if (exec_exits_.empty()) return std::nullopt;
+  const ExecExited exited = exec_exits_.front();
+  exec_exits_.pop_front();
   return exited;
 }
 
@@ -194,6 +209,18 @@ std::string wait_for_line(const std::filesystem::path& path) {
 bool is_alive(pid_t pid) {
   const auto stat = read_stat(pid);
   return stat && stat->state != 'Z' && stat->state != 'X';
+}
+
+int run_test_notifier() {
+  const char* name = std::getenv("NOTIFY_SOCKET");
+  if (name == nullptr || name[0] != '@') return 1;
+  socklen_t size = 0;
+  const sockaddr_un address = abstract_address(name + 1, size);
+  const Descriptor socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const auto* to = reinterpret_cast<const sockaddr*>(&address);
+  if (::sendto(socket.get(), "READY=1", 7, 0, to, size) != 7) return 2;
+  ::pause();
+  return 0;
 }
 
 int run_test_server(const std::string& socket_name) {

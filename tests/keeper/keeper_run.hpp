@@ -40,6 +40,7 @@ class Server {
     return T{};
   }
   std::optional<Exited> next_exit();
+  std::optional<ExecExited> next_exec_exit();
   std::vector<Alive> list();
   /// Lets the server process end with this code.
   void exit_with(char code);
@@ -52,6 +53,7 @@ class Server {
   Descriptor control_;
   Client client_;
   std::deque<Exited> exits_;
+  std::deque<ExecExited> exec_exits_;
 };
 
 class KeeperRun {
@@ -86,6 +88,8 @@ std::string read_until(int fd, const std::string& text);
 std::string wait_for_line(const std::filesystem::path& path);
 bool is_alive(pid_t pid);
 
+/// What it does as a machine's command: says READY=1 to its NOTIFY_SOCKET, and sleeps.
+int run_test_notifier();
 /// What the test program does as the keeper's server.
 int run_test_server(const std::string& socket_name);
 
