@@ -6,6 +6,8 @@
 
 #include <openssl/types.h>
 
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -17,6 +19,9 @@ class ClientTls {
   /// `trusted`: a PEM file of authorities; "": the system's. `verify` false takes any certificate
   /// (tls_skip_verify). Errors: Internal, with the file.
   static Result<ClientTls> create(const std::string& trusted = {}, bool verify = true);
+  /// Trusts, of what a server shows, only the authority whose public key (SubjectPublicKeyInfo)
+  /// has this SHA-256; its names and dates are verified as ever.
+  static Result<ClientTls> create_pinned(const std::array<std::uint8_t, 32>& pin);
   ClientTls(ClientTls&&) noexcept;
   ~ClientTls();
 

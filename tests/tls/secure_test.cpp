@@ -1,10 +1,14 @@
 // net/secure against tls/accept: both ends of one connection on one loop.
 #include "net/secure.hpp"
 
+#include "core/base64.hpp"
 #include "tests/tls/pair.hpp"
 #include "tls/accept.hpp"
 
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
 
 #include <sys/socket.h>
 
@@ -79,6 +83,34 @@ TEST_F(SecureTest, RefusesAnAuthorityItDoesNotKnowUnlessToldNotToVerify) {
   EXPECT_FALSE(connect(*strict, "hello.app.dev"));
   const auto lax = net::ClientTls::create({}, false);
   EXPECT_TRUE(connect(*lax, "hello.app.dev"));
+}
+
+std::array<std::uint8_t, 32> bytes_of_pin(const std::string& pin) {
+  // Base 64 for URLs, as in a login.
+  std::string text = pin + '=';
+  for (char& c : text) c = c == '-' ? '+' : c == '_' ? '/' : c;
+  std::array<std::uint8_t, 32> bytes{};
+  std::ranges::copy(*from_base64(text), bytes.begin());
+  return bytes;
+}
+
+TEST_F(SecureTest, APinnedAuthorityIsTrustedAndAllElseIsVerified) {
+  const auto tls = net::ClientTls::create_pinned(bytes_of_pin(authority_->pin()));
+  ASSERT_TRUE(tls) << tls.error().detail;
+  const auto outcome = connect(*tls, "rooster.app.dev");
+  EXPECT_TRUE(outcome) << outcome.error().detail;
+  const auto named = connect(*tls, "bank.example");
+  ASSERT_FALSE(named);
+  EXPECT_EQ(named.error().detail, "TLS: hostname mismatch");
+}
+
+TEST_F(SecureTest, AnotherPinIsRefused) {
+  auto pin = bytes_of_pin(authority_->pin());
+  pin[0] ^= 1U;
+  const auto tls = net::ClientTls::create_pinned(pin);
+  const auto outcome = connect(*tls, "rooster.app.dev");
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().reached, Reached::No);
 }
 
 }  // namespace
