@@ -51,4 +51,8 @@ std::string Certificates::local_ca_file() const {
   return authority_ ? authority_->certificate_file() : std::string();
 }
 
+std::string Certificates::pin() const {
+  return authority_ ? authority_->pin() : std::string();
+}
+
 }  // namespace rooster::app

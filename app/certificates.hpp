@@ -26,6 +26,9 @@ class Certificates {
   const std::shared_ptr<const tls::CertificateStore>& store() const { return store_; }
   /// "" where there is none: certificates were configured.
   std::string local_ca_file() const;
+  /// By which clients know the local CA: SHA-256 of its public key (SubjectPublicKeyInfo) in
+  /// base64url. "" where there is none.
+  std::string pin() const;
 
  private:
   Log& log_;

@@ -25,6 +25,22 @@ tunnel::Tai64n stamp(const cluster::Tai64n& bytes) {
   return made;
 }
 
+// The value of the first field of that name (in lower case) in a vetted head; "": there is none.
+std::string field_value(std::string_view head, std::string_view name) {
+  for (std::size_t at = head.find("\r\n"); at != std::string_view::npos;
+       at = head.find("\r\n", at)) {
+    at += 2;
+    const std::string_view line = head.substr(at, head.find("\r\n", at) - at);
+    const std::size_t colon = line.find(':');
+    if (colon != name.size() || !dns::equal_folded(line.substr(0, colon), name)) continue;
+    std::string_view value = line.substr(colon + 1);
+    while (value.starts_with(' ') || value.starts_with('\t')) value.remove_prefix(1);
+    while (value.ends_with(' ') || value.ends_with('\t')) value.remove_suffix(1);
+    return std::string(value);
+  }
+  return {};
+}
+
 }  // namespace
 
 Gateway::Gateway(Parts parts)
@@ -280,14 +296,36 @@ Gateway::Memories Gateway::memories() const {
   return all;
 }
 
-void Gateway::status(std::function<void(std::vector<PeerStatus>)> answer) {
-  post([this, answer = std::move(answer)] {
-    std::vector<PeerStatus> all;
-    const tunnel::Moment now = device_loop_->now();
-    for (const auto& [key, id] : peers_) {
-      if (auto statistics = device_.statistics(id, now)) all.push_back({key, *statistics});
+std::vector<Gateway::PeerStatus> Gateway::status() const {
+  std::vector<PeerStatus> all;
+  const tunnel::Moment now = device_loop_->now();
+  for (const auto& [key, id] : peers_) {
+    if (auto statistics = device_.statistics(id, now)) all.push_back({key, *statistics});
+  }
+  return all;
+}
+
+// ---- WireGuard over WebSocket
+
+void Gateway::adopt_websocket(Stream::Parts connection, std::string input,
+                              const IpAddress& source) {
+  post([this, connection = std::move(connection), input = std::move(input), source]() mutable {
+    auto stream = std::make_unique<Stream>(loop(), std::move(connection.fd),
+                                           std::uint8_t{Pollable::kReadable | Pollable::kWritable});
+    if (connection.ssl) stream->secure(std::move(connection.ssl));
+    const std::size_t end = input.find("\r\n\r\n");
+    const std::string key =
+        field_value(std::string_view(input).substr(0, end), "sec-websocket-key");
+    if (end == std::string::npos || key.empty()) {
+      stream->write("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+      stream->shutdown_write();
+      return;
     }
-    answer(std::move(all));
+    stream->write(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+        ("Sec-WebSocket-Accept: " + tunnel::websocket_accept(key)) + "\r\n\r\n");
+    device_loop_->add_websocket(std::move(stream), tunnel::WebsocketRole::Server, {source, 0},
+                                input.substr(end + 4));
   });
 }
 

@@ -72,18 +72,16 @@ class Gateway {
   void adopt(AppChanges changes);
   void put_peer(cluster::PeerPtr peer, cluster::PeerMemory memory);
   void remove_peer(cluster::PeerPtr peer);
-  void status(std::function<void(std::vector<PeerStatus>)> answer);
-  /// Runs `work` on the tunnel thread.
-  void post(std::move_only_function<void()> work) { thread_.loop().post(std::move(work)); }
-  /// A WebSocket that has been upgraded, on the tunnel thread.
-  void add_websocket(std::unique_ptr<Stream> stream, const Endpoint& source, std::string input) {
-    device_loop_->add_websocket(std::move(stream), tunnel::WebsocketRole::Server, source,
-                                std::move(input));
-  }
+  /// A connection whose request for a WebSocket, `input`, waits for its 101. Any thread.
+  void adopt_websocket(Stream::Parts connection, std::string input, const IpAddress& source);
+
+  /// The peers' sessions; on the tunnel thread.
+  std::vector<PeerStatus> status() const;
   Loop& loop() { return thread_.loop(); }
   std::uint16_t port() const { return port_; }
 
  private:
+  void post(std::move_only_function<void()> work) { thread_.loop().post(std::move(work)); }
   Result<> bind();
   void open();
   void open_uapi();

@@ -4,7 +4,9 @@
 #include "app/server.hpp"
 
 #include "admin/api.hpp"
+#include "admin/enrolment.hpp"
 #include "admin/output_files.hpp"
+#include "app/admin_network.hpp"
 #include "app/admin_node.hpp"
 #include "app/app_users.hpp"
 #include "app/certificates.hpp"
@@ -82,9 +84,12 @@ class Server {
                     std::uint16_t external_port);
   bool is_own_listener(const Endpoint& to) const;
   Result<> open_private_network();
+  void open_gateway_door(proxy::GatewayArrival arrival);
+  admin::GatewayFacts gateway_facts() const;
   std::optional<PrivateSide> private_side(WorkerId worker, std::vector<Descriptor>& listeners);
   Result<> start_workers();
   Result<> start_admin();
+  void stop_admin(std::function<void()> done);
   void start_control();
   void watch_signals();
   void wait_for_signal();
@@ -120,6 +125,9 @@ class Server {
   std::unique_ptr<PrivateNetwork> private_network_;  // null without [wireguard]
   std::unique_ptr<Control> control_;
   std::unique_ptr<AdminNode> node_;
+  std::unique_ptr<AdminNetwork> admin_network_;  // null without [wireguard]
+  std::unique_ptr<admin::Enrolment> enrolment_;
+  std::unique_ptr<net::HttpServer> enrolment_server_;  // the background thread's
   std::unique_ptr<admin::Api> api_;
   std::unique_ptr<net::HttpServer> admin_;
   std::unique_ptr<Reload> reload_;
@@ -241,6 +249,7 @@ std::shared_ptr<const proxy::EdgeSettings> Server::edge_settings(
     const config::ConfigSet& config) const {
   auto settings = std::make_shared<proxy::EdgeSettings>();
   settings->region = config.node.reloadable.region;
+  if (private_network_) settings->gateway_host = config.node.gateway_host();
   settings->domain = config.node.reloadable.domain;
   settings->https_port = config.node.reloadable.https_redirect_port_443 ? 443 : https_port_;
   auto trusted = proxy::CidrList::compile(config.node.reloadable.trusted_proxies);
@@ -267,6 +276,33 @@ Result<> Server::open_private_network() {
   if (!opened) return fail(opened.error());
   private_network_ = std::move(*opened);
   return {};
+}
+
+// What comes to rooster.<domain>: a tunnel by WebSocket, or an enrolment.
+void Server::open_gateway_door(proxy::GatewayArrival arrival) {
+  if (arrival.wants_websocket) {
+    private_network_->gateway().adopt_websocket(std::move(arrival.connection),
+                                                std::move(arrival.input), arrival.source);
+    return;
+  }
+  background_.loop().post([this, arrival = std::move(arrival)]() mutable {
+    if (!enrolment_server_) return;
+    enrolment_server_->adopt(std::move(arrival.connection), std::move(arrival.input),
+                             arrival.source);
+  });
+}
+
+admin::GatewayFacts Server::gateway_facts() const {
+  const config::NodeConfig& node = config_->node;
+  admin::GatewayFacts facts{
+      .public_key = tunnel::PrivateKey(private_network_->private_key()).public_key().bytes,
+      .endpoint = node.wireguard_endpoint(),
+      .login_url = "https://" + node.gateway_host(),
+      .pin = certificates_.pin(),
+      .region = node.reloadable.region,
+      .interface = node.fixed.wireguard->interface};
+  if (https_port_ != 443) facts.login_url += ":" + std::to_string(https_port_);
+  return facts;
 }
 
 std::optional<PrivateSide> Server::private_side(WorkerId worker,
@@ -308,7 +344,10 @@ Result<> Server::start_workers() {
                        .certificates = certificates_.store(),
                        .tickets = tickets_->keys(),
                        .max_idle_upstream = share(descriptors_, limits::kUpstreamShare) / count,
-                       .private_side = private_side(id, private_listeners)}));
+                       .private_side = private_side(id, private_listeners),
+                       .gateway_door = [this](proxy::GatewayArrival arrival) {
+                         open_gateway_door(std::move(arrival));
+                       }}));
   }
   // More sockets than workers (a predecessor had more): the first workers accept from the rest as
   // well.
@@ -396,7 +435,11 @@ void Server::start_control() {
                          reload_->request(std::move(answer));
                        }});
   node_->adopt(config_);
-  api_ = std::make_unique<admin::Api>(*node_);
+  if (private_network_) {
+    admin_network_ = std::make_unique<AdminNetwork>(*private_network_, loop_, gateway_facts());
+    enrolment_ = std::make_unique<admin::Enrolment>(*admin_network_, log_);
+  }
+  api_ = std::make_unique<admin::Api>(*node_, admin_network_.get());
   keeper_watch_ = std::make_unique<Watch>(
       loop_, keeper_.fd(),
       [this] {
@@ -452,6 +495,12 @@ Result<> Server::start_admin() {
   auto listener = net::listen_unix(config_->node.fixed.admin_socket, 0600);
   if (!listener) return fail(listener.error());
   background_.loop().post([this, fd = std::move(*listener)]() mutable {
+    if (enrolment_) {
+      enrolment_server_ = std::make_unique<net::HttpServer>(
+          background_.loop(), [this](const net::HttpRequest& request, Waiter& waiter) {
+            return enrolment_->handle(request, waiter);
+          });
+    }
     admin_ = std::make_unique<net::HttpServer>(
         background_.loop(), std::move(fd), [this](const net::HttpRequest& request, Waiter& waiter) {
           return api_->handle(request, waiter);
@@ -510,6 +559,21 @@ void Server::on_signal(int signal) {
                       .done = [this] { control_->stop_drivers([this] { loop_.stop(); }); }});
 }
 
+void Server::stop_admin(std::function<void()> done) {
+  const auto stop_socket = [this, done = std::move(done)] {
+    if (admin_) {
+      admin_->stop(done);
+    } else {
+      done();
+    }
+  };
+  if (enrolment_server_) {
+    enrolment_server_->stop(stop_socket);
+  } else {
+    stop_socket();
+  }
+}
+
 int Server::run() {
   loop_.run();
   if (!keeper_.is_open()) {
@@ -518,13 +582,7 @@ int Server::run() {
   }
   for (auto& worker : workers_) worker->stop();
   if (private_network_) private_network_->stop();
-  background_.loop().post([this] {
-    if (admin_) {
-      admin_->stop([this] { background_.loop().stop(); });
-    } else {
-      background_.loop().stop();
-    }
-  });
+  background_.loop().post([this] { stop_admin([this] { background_.loop().stop(); }); });
   background_.join();
   workers_.clear();  // joins
   log_thread_.reset();

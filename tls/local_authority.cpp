@@ -1,11 +1,14 @@
 #include "tls/local_authority.hpp"
 
+#include "core/base64.hpp"
 #include "tls/file_stamp.hpp"
 
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <openssl/x509v3.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -224,6 +227,16 @@ Result<std::shared_ptr<const Certificate>> LocalAuthority::issue(
 
 WallTime LocalAuthority::renew_at(const Certificate& issued) {
   return issued.not_after() - (issued.not_after() - issued.not_before()) / 3;
+}
+
+std::string LocalAuthority::pin() const {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate_.get()), &der);
+  if (size <= 0) return {};
+  std::array<std::uint8_t, SHA256_DIGEST_LENGTH> digest{};
+  SHA256(der, static_cast<std::size_t>(size), digest.data());
+  OPENSSL_free(der);
+  return to_base64url(digest);
 }
 
 }  // namespace rooster::tls

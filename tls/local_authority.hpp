@@ -28,6 +28,8 @@ class LocalAuthority {
   static WallTime renew_at(const Certificate& issued);
 
   const std::string& certificate_file() const { return certificate_file_; }
+  /// By which clients know it: SHA-256 of its SubjectPublicKeyInfo in base64url.
+  std::string pin() const;
   /// Its key's fingerprint: another id is another authority.
   const std::string& id() const { return id_; }
 
