@@ -252,7 +252,7 @@ void LwipStack::on_freed(std::uint8_t, void* self) {
 err_t LwipStack::on_accepted(void* argument, tcp_pcb* pcb, err_t error) {
   auto& self = *static_cast<LwipStack*>(argument);
   if (error != ERR_OK || pcb == nullptr) return ERR_VAL;
-  tcp_ext_arg_set_callbacks(pcb, self.half_open_id_, nullptr);
+  tcp_ext_arg_set(pcb, self.half_open_id_, nullptr);  // on_freed counts it no more
   --self.half_open_;
   if (self.is_full() || !self.inbound_) {
     tcp_abort(pcb);
