@@ -254,6 +254,7 @@ class Coordinator {
   void forget_if_gone(AppId app);
 
   // coordinator_wake.cpp
+  bool wake_one(App& app, Pool& pool, const WakeCommand& command, TimePoint now, Output& out);
   void want(App& app, Pool& pool, TimePoint now, Output& out);
   Machine* next_to_start(const App& app, Pool& pool);
   void begin_start(App& app, Pool& pool, Machine& machine, TimePoint now, Output& out);

@@ -33,10 +33,28 @@ void Coordinator::wake(const WakeCommand& command, TimePoint now, Output& out) {
          !prewakes_.take(*command.hello_from, app.id, app.config->rooster.idle_timeout, now))) {
       continue;
     }
+    if (!command.machine.empty() && wake_one(app, *pool, command, now, out)) continue;
     if (pool->phase != WakePhase::Ready && pool->phase != WakePhase::Waking) pool->waker = command;
     want(app, *pool, now, out);
   }
   flush(now, out);
+}
+
+// The machine that is wanted, and no other. False: it can't be started now; what is usual follows.
+bool Coordinator::wake_one(App& app, Pool& pool, const WakeCommand& command, TimePoint now,
+                           Output& out) {
+  if (app.is_removed || is_stopping_ || is_adopting_ || pool.retry_at > now) return false;
+  const auto found = std::ranges::find_if(
+      pool.machines, [&](const auto& one) { return one->id.value == command.machine; });
+  if (found == pool.machines.end()) return false;
+  Machine& machine = **found;
+  if (!machine.can_start() || machine.is_cordoned) return false;
+  if (pool.running_in(machine.region) >= app.maximum(machine.region)) return false;
+  pool.waker = command;
+  ++counters_.wakes;
+  record(app, &machine, LedgerEntry::Kind::Wake, command.source, command.reason);
+  begin_start(app, pool, machine, now, out);
+  return true;
 }
 
 void Coordinator::want(App& app, Pool& pool, TimePoint now, Output& out) {

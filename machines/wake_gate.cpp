@@ -187,7 +187,8 @@ Arrival WakeGate::queue(WaitNode& node, const AppViewPtr& view, const Arriving& 
     queue.waker = WakeCommand{.app = view->id,
                               .group = wake.group,
                               .source = who.attempt.source.to_string(),
-                              .reason = reason_of(who.attempt)};
+                              .reason = reason_of(who.attempt),
+                              .machine = std::string(who.attempt.machine)};
   }
   const bool is_on = wake.phase == WakePhase::Ready || wake.phase == WakePhase::Waking;
   if (!is_on) send_wake(app, queue, wake, who.now);
@@ -223,6 +224,20 @@ Arrival WakeGate::wait_for_slot(WaitNode& node, const AppViewPtr& view, const Ar
   }
   forget_if_drained(view->id);
   return arrival;
+}
+
+Fault WakeGate::wake_machine(const AppViewPtr& view, const Arriving& who) const {
+  const WakeState& wake = view->wake_of(*who.service);
+  if (!wake.autostart) return Fault::AutostartOff;
+  if (!may_wake(view->config->rooster.wake, who.attempt)) return Fault::WakePolicy;
+  signals_.wake({.app = view->id,
+                 .group = wake.group,
+                 .generation = wake.generation,
+                 .asked_at = who.now,
+                 .source = who.attempt.source.to_string(),
+                 .reason = reason_of(who.attempt),
+                 .machine = std::string(who.attempt.machine)});
+  return Fault::None;
 }
 
 void WakeGate::adopt(const AppViewPtr& view, TimePoint now) {

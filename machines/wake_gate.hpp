@@ -32,6 +32,8 @@ struct WakeCommand {
   TimePoint asked_at{};
   std::string source{};  ///< client's address, for the ledger
   std::string reason{};  ///< "GET /", "tcp", "sni"
+  /// The machine that is wanted, by id; started beside others that run. "": whichever is nearest.
+  std::string machine{};
   /// A TLS hello's: the address that must be able to pay for it, as there is no request yet.
   std::optional<IpAddress> hello_from{};
 };
@@ -185,6 +187,10 @@ class WakeGate : public SlotSink {
   /// was Granted, at the end otherwise. Pass: a slot has become free this moment (the node may be
   /// Granted), pick again; bound how often.
   Arrival wait_for_slot(WaitNode& node, const AppViewPtr& view, const Arriving& who);
+
+  /// Has a machine started that sleeps beside others of its group, so that nobody waits in a queue
+  /// for it: `who.attempt.machine`. None, or why not.
+  Fault wake_machine(const AppViewPtr& view, const Arriving& who) const;
 
   /// A fact arrived: grants, fails or keeps the app's waiters, as its WakeStates say. Sends a wake
   /// command again if waiters are left and the app fell asleep.

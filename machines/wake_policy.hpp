@@ -17,6 +17,7 @@ struct WakeAttempt {
   std::string_view path{};    ///< without the query
   std::string_view user_agent{};
   bool only_sni = false;  ///< a TLS ClientHello, no request yet
+  std::string_view machine{};  ///< the one it wants, by id; "": any
 };
 
 /// Does the policy let this attempt wake the app? The reason of a refusal goes to `why` if given.

@@ -29,6 +29,7 @@ namespace rooster::proxy {
 namespace {
 
 constexpr auto kProgressEach = std::chrono::milliseconds(250);
+constexpr auto kAskEach = std::chrono::seconds(1);
 
 // A machine that has vanished is noticed within a minute; the client may sleep (peer_timeout).
 void keep_alive(int fd) {
@@ -140,20 +141,13 @@ Result<> TcpSession::find_route() {
     return {};
   }
   claim_.aim(view, *service_, LeaseKind::Awake);
-  if (const Fault fault = none_can_come(*view); fault != Fault::None) {
-    return fail(Error(fault, Reached::No));
+  if (!target_.machine.empty() || !target_.region.empty()) {
+    const auto first = std::ranges::find_if(view->machines, [&](const auto& machine) {
+      return matches(machine) && view->carries(machine, *service_) && !machine.cordoned;
+    });
+    if (first != view->machines.end()) wanted_ = first->id.value;
   }
   return {};
-}
-
-// The gate wakes groups, not single machines: one that sleeps beside others that are awake would be
-// waited for in vain.
-Fault TcpSession::none_can_come(const machines::AppView& view) const {
-  if (view.wake_of(*service_).phase != machines::WakePhase::Ready) return Fault::None;
-  const bool any = std::ranges::any_of(view.machines, [&](const machines::MachineView& machine) {
-    return machine.routable && matches(machine) && view.carries(machine, *service_);
-  });
-  return any ? Fault::None : Fault::NoHealthyMachine;
 }
 
 Steering TcpSession::steering() const {
@@ -166,8 +160,56 @@ Steering TcpSession::steering() const {
 // ---- 2: a machine, and a claim on it
 
 Task<> TcpSession::claim() {
-  if (service_ != nullptr) co_return co_await claim_.acquire();
-  co_return co_await claim_undeclared();
+  if (service_ == nullptr) co_return co_await claim_undeclared();
+  if (is_beside_others()) {
+    auto waited = co_await wait_for_one();
+    if (!waited) co_return waited.error();
+  }
+  co_return co_await claim_.acquire();
+}
+
+// Does what is wanted sleep while others of its group are awake? The gate, which knows groups,
+// would let us pass.
+bool TcpSession::is_beside_others() const {
+  const machines::AppView& view = *claim_.view();
+  if (wanted_.empty() || view.wake_of(*service_).phase != machines::WakePhase::Ready) return false;
+  return std::ranges::none_of(view.machines, [&](const machines::MachineView& machine) {
+    return machine.routable && matches(machine) && view.carries(machine, *service_);
+  });
+}
+
+Task<> TcpSession::wait_for_one() {
+  if (context_.draining) co_return Error(Fault::Draining, Reached::No);
+  if (!may_wait()) co_return Error(Fault::PeerLimit, Reached::No);
+  const TimePoint deadline = started_ + Duration(claim_.view()->config->rooster.wake_timeout);
+  Fault fault = Fault::None;
+  TimePoint ask_again{};
+  while (fault == Fault::None && is_beside_others()) {
+    if (context_.loop.now() >= ask_again) {  // it may have been stopping
+      ask_again = context_.loop.now() + Duration(kAskEach);
+      fault = context_.gate.wake_machine(
+          claim_.view(),
+          {.service = service_, .attempt = wake_attempt(), .now = context_.loop.now()});
+      if (fault != Fault::None) break;
+    }
+    still_waiting(*claim_.view());
+    const TimePoint look_again = context_.loop.now() + Duration(kProgressEach);
+    const Woke woke = co_await client_.waiter.wait(look_again, departure());
+    if (woke == Woke::Interrupted) {
+      fault = client_.waiter.interrupted_by();
+    } else if (has_left()) {
+      fault = Fault::ClientLeft;
+    } else if (context_.draining) {
+      fault = Fault::Draining;
+    } else if (context_.loop.now() >= deadline) {
+      fault = Fault::WakeTimeout;
+    } else if (auto again = find_route(); !again) {
+      fault = again.error().fault;
+    }
+  }
+  unpark();
+  if (fault != Fault::None) co_return Error(fault, Reached::No);
+  co_return {};
 }
 
 Task<> TcpSession::claim_undeclared() {
@@ -208,6 +250,7 @@ std::string TcpSession::progress(const machines::AppView& view) const {
   const machines::WakeState& wake = wake_of(view, service_);
   switch (wake.phase) {
     case machines::WakePhase::Ready:
+      if (is_beside_others()) break;
       return fmt::format("{} is at its limit of connections: waiting for a place", app);
     case machines::WakePhase::Stopping:
       return fmt::format("{} is stopping; it starts again after that", app);

@@ -44,6 +44,7 @@ class TcpSession final : private Claimant {
 
  private:
   Task<> claim();
+  Task<> wait_for_one();
   Task<> claim_undeclared();
   Task<> connect();
   Task<> relay();
@@ -52,7 +53,9 @@ class TcpSession final : private Claimant {
   void record();
 
   Result<> find_route() override;
-  machines::WakeAttempt wake_attempt() const override { return {.source = client_.source.address}; }
+  machines::WakeAttempt wake_attempt() const override {
+    return {.source = client_.source.address, .machine = wanted_};
+  }
   Steering steering() const override;
   std::size_t held_bytes() const override { return client_.input.size(); }
   bool may_wait() override;
@@ -64,7 +67,7 @@ class TcpSession final : private Claimant {
 
   bool matches(const machines::MachineView& machine) const;
   const config::Service* find_service(const machines::AppView& view) const;
-  Fault none_can_come(const machines::AppView& view) const;
+  bool is_beside_others() const;
   std::string progress(const machines::AppView& view) const;
 
   WorkerContext& context_;
@@ -79,7 +82,8 @@ class TcpSession final : private Claimant {
   TunnelEnd end_;
   TimePoint connected_at_{};
   Fault fault_ = Fault::None;
-  std::string told_;  // the last line of progress
+  std::string wanted_;  // the machine to be woken; "": any
+  std::string told_;    // the last line of progress
   bool is_waiting_ = false;
 };
 

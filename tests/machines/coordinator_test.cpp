@@ -109,6 +109,35 @@ TEST_F(CoordinatorTest, WakeWhileStoppingStartsAnotherMachineIfThereIsOne) {
   EXPECT_EQ(wake_state().stop_ends_at, TimePoint{});
 }
 
+TEST_F(CoordinatorTest, AWakeByNameStartsThatMachineAlsoBesideAnother) {
+  auto config = make_config();
+  config.rooster.machines = {{"gru", 2}};
+  config.processes[0].command = {"/bin/app", "{port}"};
+  make({.free_port = [] { return std::uint16_t{23456}; }});
+  configure(config);
+  const MachineId first = id(0);
+  const MachineId second = id(1);
+  const auto wake_by_name = [this](const MachineId& machine) {
+    coordinator_->wake({.app = kApp,
+                        .group = "app",
+                        .generation = wake_state().generation,
+                        .reason = "tcp",
+                        .machine = machine.value},
+                       now_, out_);
+    return take<StartMachine>();
+  };
+  auto starts = wake_by_name(second);
+  ASSERT_EQ(starts.size(), 1U);
+  EXPECT_EQ(starts[0].spec.machine, second);
+  EXPECT_TRUE(wake_by_name(second).empty()) << "it is on its way";
+  become_ready(second);
+  EXPECT_TRUE(wake_by_name(second).empty());
+  starts = wake_by_name(first);
+  ASSERT_EQ(starts.size(), 1U);
+  EXPECT_EQ(starts[0].spec.machine, first);
+  EXPECT_EQ(wake_state().phase, WakePhase::Ready);
+}
+
 TEST_F(CoordinatorTest, SecondMachineOnTheSamePortNeedsToBeTold) {
   auto config = make_config();
   configure(config);

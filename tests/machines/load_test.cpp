@@ -187,5 +187,25 @@ TEST(MachineLoad, NoLeaseIsEverTakenOfAClosedMachineUnderRace) {
   EXPECT_EQ(load.in_flight(), 0U);
 }
 
+TEST(Lease, AnAwakeOneCountsAgainstNoLimit) {
+  MachineLoad load{AppId{0}};
+  const std::uint16_t generation = load.reopen(0);
+  const config::Concurrency concurrency{.hard_limit = 1};
+  Lease awake = Lease::try_take_awake(load, generation, nullptr);
+  ASSERT_TRUE(awake);
+  EXPECT_FALSE(load.close_if_idle(1'000'000, std::chrono::milliseconds(1)));
+  Lease counted = Lease::try_take(load, generation, load.in_flight_limit(concurrency), nullptr);
+  ASSERT_TRUE(counted);
+  EXPECT_FALSE(Lease::try_take(load, generation, load.in_flight_limit(concurrency), nullptr));
+  Lease moved = std::move(awake);
+  moved.drop();
+  EXPECT_EQ(load.in_flight(), 1u);
+  EXPECT_FALSE(Lease::try_take(load, generation, load.in_flight_limit(concurrency), nullptr));
+  counted.drop();
+  EXPECT_EQ(load.in_flight(), 0u);
+  load.close();
+  EXPECT_FALSE(Lease::try_take_awake(load, generation, nullptr));
+}
+
 }  // namespace
 }  // namespace rooster::machines

@@ -312,6 +312,27 @@ TEST(TcpSession, AMachinesOwnAddressWakesOnDeclaredPortsOnly) {
   EXPECT_EQ(net.edge.log(), (std::vector<std::string>{"0 undeclared_port", "0 client_left"}));
 }
 
+TEST(TcpSession, AMachineThatSleepsBesideOthersIsWokenByName) {
+  Private net;
+  testing::Origin second(net.edge.loop);
+  net.edge.add_machine(second.port());
+  auto& sleeping = net.edge.view_.machines.back();
+  sleeping.private_address = machine_address(kOurs, HostId{2}, 2);
+  sleeping.routable = sleeping.awake = false;
+  net.adopt();
+  Peer client = net.connect({sleeping.private_address, net.edge.origin.port()});
+  ASSERT_TRUE(turn_until(net.edge.loop, [&] { return !net.edge.wakes.empty(); }));
+  EXPECT_EQ(net.edge.wakes.front().machine, "m1");
+  EXPECT_EQ(net.load->waiting(), 1u);
+  sleeping.routable = sleeping.awake = true;
+  net.adopt();
+  Peer app = second.accept();
+  client.close();
+  app.close();
+  net.expect_all_given_back();
+  EXPECT_FALSE(net.edge.origin.has_connection());
+}
+
 TEST(TcpSession, NobodyBeginsToWaitInADrain) {
   Private net;
   net.sleep();
