@@ -59,6 +59,8 @@ Control::Control(Parts parts)
                                                  coordinator_, driver_events());
   parts_.keeper.set_on_event([this](keeper::Event event) {
     if (const auto* exited = std::get_if<keeper::Exited>(&event)) drivers_->on_exited(*exited);
+    const auto* command = std::get_if<keeper::ExecExited>(&event);
+    if (command != nullptr && exec_exited_) exec_exited_(*command);
   });
 }
 
@@ -138,6 +140,9 @@ machines::DriverEvents Control::driver_events() {
   using machines::Output;
   machines::Coordinator& to = coordinator_;
   machines::DriverEvents events;
+  events.placed = [&to](const MachineId& id, const IpAddress& private_v4) {
+    to.placed(id, private_v4);
+  };
   events.started = [this, &to](const MachineId& id, std::int32_t pid) {
     with_output([&](TimePoint now, Output& out) { to.started(id, pid, now, out); });
   };
@@ -201,6 +206,8 @@ void Control::adopt_machines(std::function<void()> done) {
       [this](keeper::Alive alive) {
         const MachineId id{alive.machine};
         bool is_ours = false;
+        const auto& place = alive.process.place;
+        coordinator_.placed(id, place ? place->address_v4 : IpAddress());
         with_output([&](TimePoint now, machines::Output& out) {
           is_ours = coordinator_.adopt(id, alive.fingerprint, alive.process.pid, alive.is_frozen,
                                        now, out);

@@ -156,6 +156,7 @@ AppViewPtr Coordinator::make_view(App& app) {
                                 .group = pool->group,
                                 .address = machine->address,
                                 .private_address = machine->private_address,
+                                .private_v4 = machine->private_v4,
                                 .netns = machine->has_namespaces,
                                 .ports = machine->ports,
                                 .load = machine->load,

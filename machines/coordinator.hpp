@@ -171,6 +171,9 @@ class Coordinator {
 
   // Drivers.
 
+  /// Before started() or adopt(): its IPv4 address in a network namespace of its own; unset: it
+  /// shares the host's network.
+  void placed(const MachineId& machine, const IpAddress& private_v4);
   void started(const MachineId& machine, std::int32_t pid, TimePoint now, Output& out);
   void start_failed(const MachineId& machine, Fault fault, std::string detail, TimePoint now,
                     Output& out);

@@ -440,16 +440,26 @@ bool Coordinator::has_stopped_all() const {
   });
 }
 
+void Coordinator::placed(const MachineId& id, const IpAddress& private_v4) {
+  const auto place = this->place(id);
+  if (!place) return;
+  place->machine->private_v4 = private_v4;
+  place->machine->has_namespaces = private_v4 != IpAddress();
+}
+
 bool Coordinator::adopt(const MachineId& id, const std::string& fingerprint, std::int32_t pid,
                         bool is_frozen, TimePoint now, Output& out) {
   auto place = this->place(id);
   if (!place || place->machine->state != MachineState::Stopped) return false;
   Machine& machine = *place->machine;
   const StoredStart stored = parse_stored_start(fingerprint);
+  // In a network of its own a machine takes no port from others.
   for (const auto& [wanted, given] : stored.ports) {
-    if (taken_ports_.contains(given)) return false;
+    if (!machine.has_namespaces && taken_ports_.contains(given)) return false;
   }
-  for (const auto& [wanted, given] : stored.ports) taken_ports_[given] = id;
+  for (const auto& [wanted, given] : stored.ports) {
+    if (!machine.has_namespaces) taken_ports_[given] = id;
+  }
   machine.ports = stored.ports;
   machine.fingerprint = stored.fingerprint;
   machine.pid = pid;

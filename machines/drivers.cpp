@@ -1,5 +1,6 @@
 #include "machines/drivers.hpp"
 
+#include "core/private_address.hpp"
 #include "machines/health_checks.hpp"
 #include "machines/readiness.hpp"
 
@@ -46,6 +47,17 @@ std::string last_lines(std::string_view tail) {
   return out;
 }
 
+// What its programs find in /etc: names of the private network, and its own.
+keeper::MachineNetwork network_of(const StartSpec& spec) {
+  const std::string own = spec.private_address.to_string();
+  return {.address = spec.private_address,
+          .hosts =
+              "127.0.0.1\tlocalhost\n"
+              "::1\tlocalhost ip6-localhost ip6-loopback\n" +
+              own + "\tfly-local-6pn " + spec.machine.value + '\n',
+          .resolvers = "nameserver " + machine_dns_address().to_string() + "\noptions edns0\n"};
+}
+
 }  // namespace
 
 /// One machine of the process driver that is alive, or about to be.
@@ -56,6 +68,8 @@ struct LiveProcess {
   std::unique_ptr<Watch> output_watch;
   Descriptor notify;
   std::unique_ptr<Watch> notify_watch;
+  std::shared_ptr<ListenProbe> probe;  // of its own network
+  IpAddress private_v4;                // in its own network
   std::string tail;
 };
 
@@ -69,11 +83,15 @@ struct Drivers::Impl {
         events(std::move(events_)),
         readiness(loop_, {.listening = [this](const MachineId& id) { on_listening(id); },
                           .diagnosed = events.diagnosed}),
-        checks(loop_, events.checked,
-               [this](const MachineId& id) {
-                 const Machine* machine = coordinator.find(id);
-                 return machine != nullptr && machine->state == MachineState::Starting;
-               }),
+        checks(
+            loop_, events.checked,
+            [this](const MachineId& id) {
+              const Machine* machine = coordinator.find(id);
+              return machine != nullptr && machine->state == MachineState::Starting;
+            },
+            [this](const MachineId& id, std::function<void(Descriptor)> on_socket) {
+              open_inside(id, std::move(on_socket));
+            }),
         lookups(loop_) {}
 
   // Reports reach the coordinator in a turn of their own: it is never entered twice.
@@ -90,6 +108,7 @@ struct Drivers::Impl {
   void watch_readiness(const MachineId& id);
   void watch_checks(const MachineId& id);
   void on_listening(const MachineId& id);
+  void open_inside(const MachineId& id, std::function<void(Descriptor)> on_socket);
   void freeze(const MachineId& id);
   void thaw(const MachineId& id);
   void resolve(const ResolveApp& command);
@@ -123,12 +142,14 @@ void Drivers::Impl::start(StartMachine command) {
                       .wants_notify = spec.wants_notify,
                       .fingerprint = std::move(spec.fingerprint)};
   if (spawn.user.empty()) spawn.uid = events.uid_for(spec.app);
+  if (spec.private_address != IpAddress()) spawn.network = network_of(spec);
   keeper.request(
       std::move(spawn), [this, id = spec.machine, app = command.app](keeper::Reply reply) {
         auto shared = std::make_shared<keeper::Reply>(std::move(reply));
         later([this, id, app, shared] {
           if (auto* spawned = std::get_if<keeper::Spawned>(shared.get())) {
-            take(id, app, std::move(*spawned));
+            const LiveProcess& process = take(id, app, std::move(*spawned));
+            if (events.placed) events.placed(id, process.private_v4);
             events.started(id, spawned->pid);
             watch_readiness(id);
           } else if (const auto* failed = std::get_if<keeper::SpawnFailed>(shared.get())) {
@@ -150,6 +171,10 @@ LiveProcess& Drivers::Impl::take(const MachineId& id, AppId app, keeper::Spawned
   process->tree = {.pid = spawned.pid, .start_time = spawned.start_time, .cgroup = spawned.cgroup};
   process->output = std::move(spawned.output);
   process->notify = std::move(spawned.notify);
+  if (spawned.place) {
+    process->probe = std::make_shared<ListenProbe>(std::move(spawned.place->diag));
+    process->private_v4 = spawned.place->address_v4;
+  }
   LiveProcess& kept = *process;
   processes[id] = std::move(process);
   watch_output(id, kept);
@@ -226,7 +251,8 @@ void Drivers::Impl::watch_readiness(const MachineId& id) {
   const std::uint16_t internal = readiness_port(*view->config, seen->group);
   if (internal == 0) return watch_checks(id);
   const auto placed = seen->ports.find(internal);
-  readiness.watch(id, found->second->tree, placed != seen->ports.end() ? placed->second : internal);
+  readiness.watch(id, found->second->tree, placed != seen->ports.end() ? placed->second : internal,
+                  found->second->probe);
 }
 
 void Drivers::Impl::on_listening(const MachineId& id) {
@@ -245,10 +271,21 @@ void Drivers::Impl::watch_checks(const MachineId& id) {
   for (const config::Service* service : services_of(*view->config, seen->group)) {
     for (const config::Check& check : service->checks) {
       run.push_back(&check);
-      targets.push_back(seen->endpoint(*service));
+      targets.push_back(
+          {seen->netns ? seen->private_address : seen->address, seen->port_for(*service)});
     }
   }
-  if (!run.empty()) checks.watch(id, view->config, std::move(run), std::move(targets));
+  if (run.empty()) return;
+  checks.watch(id, view->config, std::move(run), std::move(targets), seen->netns);
+}
+
+void Drivers::Impl::open_inside(const MachineId& id, std::function<void(Descriptor)> on_socket) {
+  keeper.request(keeper::Sockets{.machine = id.value},
+                 [on_socket = std::move(on_socket)](keeper::Reply reply) {
+                   auto* made = std::get_if<keeper::SocketsMade>(&reply);
+                   const bool has_one = made != nullptr && !made->sockets.empty();
+                   on_socket(has_one ? std::move(made->sockets.front()) : Descriptor());
+                 });
 }
 
 void Drivers::Impl::freeze(const MachineId& id) {
@@ -339,7 +376,8 @@ void Drivers::run(DriverCommand command) {
 void Drivers::adopt(AppId app, keeper::Alive machine) {
   const MachineId id{machine.machine};
   const std::int32_t pid = machine.process.pid;
-  impl_->take(id, app, std::move(machine.process)).tail = machine.output_tail;
+  LiveProcess& process = impl_->take(id, app, std::move(machine.process));
+  process.tail = machine.output_tail;
   if (!machine.output_tail.empty()) impl_->events.output(id, machine.output_tail);
   if (machine.is_frozen) return;  // nothing is asked of it until it is thawed
   impl_->events.started(id, pid);

@@ -19,6 +19,9 @@ namespace rooster::machines {
 
 /// What drivers report; on control's thread, never from inside Drivers::run().
 struct DriverEvents {
+  /// Comes before started(): its IPv4 address in a network namespace of its own; unset: it shares
+  /// the host's network. May be empty.
+  std::function<void(const MachineId&, const IpAddress& private_v4)> placed;
   std::function<void(const MachineId&, std::int32_t pid)> started;
   std::function<void(const MachineId&, Fault, std::string detail)> start_failed;
   std::function<void(const MachineId&)> listening;

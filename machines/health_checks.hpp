@@ -5,8 +5,11 @@
 
 #include "config/app_config.hpp"
 #include "core/address.hpp"
+#include "core/descriptor.hpp"
 #include "core/ids.hpp"
 #include "core/loop.hpp"
+#include "core/stream.hpp"
+#include "core/task.hpp"
 
 #include <functional>
 #include <memory>
@@ -24,14 +27,20 @@ class HealthChecks {
   using Report =
       std::function<void(const MachineId&, std::size_t check, bool passing, std::string output)>;
   using IsWaking = std::function<bool(const MachineId&)>;
-  HealthChecks(Loop& loop, Report report, IsWaking is_waking);
+  /// Asks for a socket in the machine's network namespace; the answer may come at any later time,
+  /// not open where there is none.
+  using OpenInside =
+      std::function<void(const MachineId&, std::function<void(Descriptor)> on_socket)>;
+  HealthChecks(Loop& loop, Report report, IsWaking is_waking, OpenInside open_inside = {});
   ~HealthChecks();
   HealthChecks(const HealthChecks&) = delete;
   HealthChecks& operator=(const HealthChecks&) = delete;
 
-  /// `config` keeps the checks alive; `targets` has one endpoint for each.
+  /// `config` keeps the checks alive; `targets` has one endpoint for each. `is_inside`: the machine
+  /// has a network of its own, and is asked from in there, at loopback or the target's address.
   void watch(const MachineId& machine, std::shared_ptr<const config::AppConfig> config,
-             std::vector<const config::Check*> checks, std::vector<Endpoint> targets);
+             std::vector<const config::Check*> checks, std::vector<Endpoint> targets,
+             bool is_inside = false);
   void forget(const MachineId& machine);
   /// Interrupts all runs; `done` once none is left.
   void stop(std::move_only_function<void()> done);
@@ -40,11 +49,15 @@ class HealthChecks {
   struct Run;
   void start(const std::shared_ptr<Run>& run);
   Task<> run_once(std::shared_ptr<Run> run);
+  Task<std::unique_ptr<Stream>> dial(std::shared_ptr<Run> run, TimePoint deadline);
+  Task<std::unique_ptr<Stream>> dial_inside(std::shared_ptr<Run> run, Endpoint to,
+                                            TimePoint deadline);
 
   Loop& loop_;
   TaskGroup group_;
   Report report_;
   IsWaking is_waking_;
+  OpenInside open_inside_;
   std::unordered_map<MachineId, std::vector<std::shared_ptr<Run>>> runs_;
 };
 

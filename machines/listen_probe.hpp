@@ -1,5 +1,5 @@
-// ListenProbe: which TCP sockets listen on this host, asked of the kernel by sock_diag: one
-// microsecond, and the app notices nothing of it (a connect would take one of its accepts).
+// ListenProbe: which TCP sockets listen in a network namespace, asked of the kernel by sock_diag:
+// one microsecond, and the app notices nothing of it (a connect would take one of its accepts).
 #pragma once
 
 #include "core/address.hpp"
@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace rooster::machines {
@@ -23,8 +24,10 @@ struct ListeningSocket {
 
 class ListenProbe {
  public:
-  ListenProbe();
-  /// All listening TCP sockets of this network namespace; what could be read where the kernel
+  ListenProbe();  ///< of this process's namespace
+  /// Of the namespace that this NETLINK_SOCK_DIAG socket was made in.
+  explicit ListenProbe(Descriptor diag) : netlink_(std::move(diag)) {}
+  /// All listening TCP sockets of the namespace; what could be read where the kernel
   /// answers badly.
   std::vector<ListeningSocket> list();
 

@@ -56,6 +56,7 @@ struct Machine {
   // of this start
   IpAddress address = IpAddress::v4(0x7F000001);
   IpAddress private_address{};  // in its network; unset: there is none
+  IpAddress private_v4{};       // in its network namespace, while it runs there
   bool has_namespaces = false;  // else it shares the host's network
   std::map<std::uint16_t, std::uint16_t> ports{};
   std::string fingerprint{};  // of the config it was started from

@@ -22,14 +22,15 @@ bool contains(const std::vector<std::uint64_t>& inodes, std::uint64_t inode) {
 }  // namespace
 
 ListenVerdict judge_listeners(std::uint16_t port, const std::vector<ListeningSocket>& sockets,
-                              const OwnSockets& own) {
+                              const OwnSockets& own, bool has_own_network) {
   ListenVerdict verdict;
   const ListeningSocket* elsewhere = nullptr;
   const ListeningSocket* wrong_address = nullptr;
   bool is_taken = false;
   for (const ListeningSocket& socket : sockets) {
     const bool is_own = own.has(socket);
-    if (socket.port == port && is_own && socket.answers_loopback()) {
+    const bool is_reachable = has_own_network || socket.answers_loopback();
+    if (socket.port == port && is_own && is_reachable) {
       verdict.is_listening = true;
       return verdict;
     }
@@ -57,9 +58,14 @@ ListenVerdict judge_listeners(std::uint16_t port, const std::vector<ListeningSoc
 Readiness::Readiness(Loop& loop, Events events)
     : events_(std::move(events)), timer_(loop, [this] { poll(); }) {}
 
-void Readiness::watch(const MachineId& machine, ProcessTree tree, std::uint16_t port) {
+void Readiness::watch(const MachineId& machine, ProcessTree tree, std::uint16_t port,
+                      std::shared_ptr<ListenProbe> probe) {
   const TimePoint now = Clock::now();
-  watched_[machine] = {.tree = std::move(tree), .port = port, .since = now, .next_look = now};
+  watched_[machine] = {.tree = std::move(tree),
+                       .port = port,
+                       .probe = std::move(probe),
+                       .since = now,
+                       .next_look = now};
   timer_.set(now);
 }
 
@@ -76,31 +82,40 @@ bool Readiness::is_candidate(const Watched& watched,
   });
 }
 
+ListenVerdict Readiness::look(Watched& watched, const std::vector<ListeningSocket>& sockets,
+                              TimePoint now) {
+  const bool is_due = now >= watched.next_look && now - watched.since >= kLookEach;
+  if (!is_due && !is_candidate(watched, sockets)) return {};
+  watched.next_look = now + (watched.tree.cgroup.empty() ? kCostlyLookEach : kLookEach);
+  const bool is_alone = watched.probe != nullptr;
+  ListenVerdict verdict =
+      judge_listeners(watched.port, sockets, sockets_of_leader(watched.tree), is_alone);
+  if (!verdict.is_listening) {
+    verdict = judge_listeners(watched.port, sockets, sockets_of(watched.tree), is_alone);
+  }
+  if (verdict.is_listening) return verdict;
+  watched.foreign.clear();
+  for (const ListeningSocket& socket : sockets) {
+    if (socket.port == watched.port) watched.foreign.push_back(socket.inode);
+  }
+  return verdict;
+}
+
 void Readiness::poll() {
   if (watched_.empty()) return;
   const TimePoint now = Clock::now();
-  const std::vector<ListeningSocket> sockets = probe_.list();
+  const std::vector<ListeningSocket> shared = probe_.list();
   std::vector<MachineId> ready;
   std::vector<std::pair<MachineId, ListenVerdict>> diagnosed;
   bool is_fast = false;
   for (auto& [id, watched] : watched_) {
     is_fast = is_fast || now - watched.since < kFastFor;
-    const bool is_due = now >= watched.next_look && now - watched.since >= kLookEach;
-    if (!is_due && !is_candidate(watched, sockets)) continue;
-    watched.next_look = now + (watched.tree.cgroup.empty() ? kCostlyLookEach : kLookEach);
-    ListenVerdict verdict = judge_listeners(watched.port, sockets, sockets_of_leader(watched.tree));
-    if (!verdict.is_listening) {
-      verdict = judge_listeners(watched.port, sockets, sockets_of(watched.tree));
-    }
+    ListenVerdict verdict = look(watched, watched.probe ? watched.probe->list() : shared, now);
     if (verdict.is_listening) {
       ready.push_back(id);
-      continue;
+    } else if (verdict.fault != Fault::None) {
+      diagnosed.emplace_back(id, std::move(verdict));
     }
-    watched.foreign.clear();
-    for (const ListeningSocket& socket : sockets) {
-      if (socket.port == watched.port) watched.foreign.push_back(socket.inode);
-    }
-    if (verdict.fault != Fault::None) diagnosed.emplace_back(id, std::move(verdict));
   }
   for (auto& [id, verdict] : diagnosed) {
     events_.diagnosed(id, verdict.fault, std::move(verdict.detail));

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -21,8 +22,9 @@ struct ListenVerdict {
   Fault fault = Fault::None;  ///< ListensElsewhere, PortTaken; None: nothing to say yet
   std::string detail;
 };
+/// `has_own_network`: the machine is alone there, and dialled at any of its addresses.
 ListenVerdict judge_listeners(std::uint16_t port, const std::vector<ListeningSocket>& sockets,
-                              const OwnSockets& own);
+                              const OwnSockets& own, bool has_own_network = false);
 
 class Readiness {
  public:
@@ -32,19 +34,24 @@ class Readiness {
   };
   Readiness(Loop& loop, Events events);
 
-  /// Polls each millisecond for two seconds, then every five.
-  void watch(const MachineId& machine, ProcessTree tree, std::uint16_t port);
+  /// Polls each millisecond for two seconds, then every five. `probe`: of the machine's own
+  /// network namespace, if it has one.
+  void watch(const MachineId& machine, ProcessTree tree, std::uint16_t port,
+             std::shared_ptr<ListenProbe> probe = {});
   void forget(const MachineId& machine);
 
  private:
   struct Watched {
     ProcessTree tree;
     std::uint16_t port = 0;
+    std::shared_ptr<ListenProbe> probe;  // of its own network
     TimePoint since;
     TimePoint next_look;                 // at /proc, where a listener may be somebody else's
     std::vector<std::uint64_t> foreign;  // inodes on its port that were looked at and are not its
   };
   void poll();
+  /// Ready, or what is wrong, or neither.
+  ListenVerdict look(Watched& watched, const std::vector<ListeningSocket>& sockets, TimePoint now);
   bool is_candidate(const Watched& watched, const std::vector<ListeningSocket>& sockets) const;
 
   Events events_;

@@ -59,6 +59,20 @@ Result<Descriptor> start_connect(const Endpoint& to) {
   return socket;
 }
 
+Result<> start_connect(int socket, const Endpoint& to) {
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_port = htons(to.port);
+  std::memcpy(&address.sin6_addr, to.address.bytes().data(), to.address.bytes().size());
+  const int on = 1;
+  ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  const int done = ::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address);
+  if (done != 0 && errno != EINPROGRESS && errno != EINTR) {
+    return fail(connect_error(errno, to.to_string()));
+  }
+  return {};
+}
+
 Result<Descriptor> start_connect_unix(const std::string& path) {
   const auto address = UnixAddress::of(path);
   if (!address) return fail(connect_error(ENAMETOOLONG, path));

@@ -25,6 +25,8 @@ void tune_loopback(int fd);
 /// Begins a non-blocking connect; make a Stream of the descriptor with `ready` 0 and await
 /// connected(). Errors: UpstreamRefused, DescriptorsExhausted; Reached::No.
 Result<Descriptor> start_connect(const Endpoint& to);
+/// The same with a socket made elsewhere: of IPv6, IPv4 goes mapped.
+Result<> start_connect(int socket, const Endpoint& to);
 /// The same to a unix socket, which connects at once or not at all.
 Result<Descriptor> start_connect_unix(const std::string& path);
 
