@@ -2,6 +2,7 @@
 // done, and what happens is reported.
 #include "machines/drivers.hpp"
 
+#include "core/private_address.hpp"
 #include "tests/keeper/keeper_run.hpp"
 #include "tests/machines/child.hpp"
 #include "tests/machines/coordinator_fixture.hpp"
@@ -108,6 +109,9 @@ class SmallControl {
  private:
   DriverEvents events() {
     DriverEvents made;
+    made.placed = [this](const MachineId& id, const IpAddress& private_v4) {
+      coordinator->placed(id, private_v4);
+    };
     made.started = [this](const MachineId& id, std::int32_t pid) {
       with_output([&](TimePoint now, Output& out) { coordinator->started(id, pid, now, out); });
     };
@@ -339,6 +343,66 @@ TEST_F(DriversTest, AdoptWhatAPredecessorStarted) {
   ASSERT_TRUE(control.runs_until(MachineState::Ready));
   EXPECT_EQ(control.coordinator->find(control.machine().id)->pid, pid);
   EXPECT_EQ(control.coordinator->counters().starts, 0u);
+  stop(control);
+}
+
+TEST_F(DriversTest, InANetworkOfItsOwnAMachineIsStartedSeenAndChecked) {
+  server->call<keeper::Done>(keeper::Ready{});
+  const auto hub = server->call<keeper::HubReady>(keeper::Hub{.tun_name = "", .listeners = 1});
+  ASSERT_EQ(hub.no_catch, "");
+  CoordinatorOptions options{.region = "gru"};
+  const NetworkId network{0x33};
+  options.places = {
+      .of_app =
+          [=](const config::AppConfig&) {
+            return AppPlace{.network = network, .has_namespaces = true};
+          },
+      .of_machine = [=](NetworkId,
+                        const MachineId&) { return machine_address(network, HostId{2}, 7); }};
+  config::AppConfig config = listener_app();
+  config::Check check;
+  check.kind = config::Check::Kind::Tcp;
+  check.interval = std::chrono::seconds(1);
+  check.timeout = std::chrono::seconds(5);
+  config.services[0].checks.push_back(check);
+  // The same port on the host does not matter to it.
+  const Descriptor taken(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage address{};
+  const socklen_t size =
+      Endpoint{IpAddress::v4(0x7F000001), config.services[0].internal_port}.to(address);
+  ASSERT_EQ(::bind(taken.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(taken.get(), 1), 0);
+  std::int32_t pid = 0;
+  {
+    SmallControl control(*server, options);
+    control.configure(config);
+    control.wake();
+    ASSERT_TRUE(control.runs_until(MachineState::Ready));
+    EXPECT_TRUE(control.machine().netns);
+    EXPECT_TRUE(control.machine().private_v4.is_v4());
+    EXPECT_TRUE(control.run_until([&] { return control.machine().checks_passing; }));
+    pid = control.coordinator->find(control.machine().id)->pid;
+  }
+  server->exit_with(1);
+  auto successor = keeper.accept_server();
+  options.awaits_adoption = true;
+  SmallControl control(*successor, options);
+  control.configure(config);
+  for (keeper::Alive& alive : successor->list()) {
+    const MachineId id{alive.machine};
+    ASSERT_TRUE(alive.process.place);
+    control.coordinator->placed(id, alive.process.place->address_v4);
+    control.with_output([&](TimePoint now, Output& out) {
+      EXPECT_TRUE(control.coordinator->adopt(id, alive.fingerprint, alive.process.pid,
+                                             alive.is_frozen, now, out));
+    });
+    control.drivers->adopt(kApp, std::move(alive));
+  }
+  control.with_output(
+      [&](TimePoint now, Output& out) { control.coordinator->adoption_done(now, out); });
+  ASSERT_TRUE(control.runs_until(MachineState::Ready));
+  EXPECT_EQ(control.coordinator->find(control.machine().id)->pid, pid);
+  EXPECT_TRUE(control.machine().private_v4.is_v4());
   stop(control);
 }
 
