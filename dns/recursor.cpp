@@ -13,9 +13,6 @@
 namespace rooster::dns {
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr auto kFailureLife = 1s;  // a failing name is not asked for more often (RFC 9520 §3.2)
 constexpr std::size_t kMaxFailures = 1024;
 constexpr std::uint32_t kStaleTtl = 5;  // soon enough to hear when upstream is back
 
@@ -162,7 +159,7 @@ void Recursor::land(const std::shared_ptr<Flight>& flight, std::string_view byte
   }
   if (!is_good) {
     if (failed_until_.size() >= kMaxFailures) failed_until_.clear();
-    failed_until_[flight->key] = loop_.now() + kFailureLife;
+    failed_until_[flight->key] = loop_.now() + options_.failure_life;
   }
   flight->done = true;
   flights_.erase(flight->key);

@@ -24,6 +24,8 @@ struct RecursorOptions {
   UpstreamOptions upstream{};
   CacheLimits cache{};
   std::string gateway_name{};  ///< "rooster.<domain>": upstream may give it no private address
+  /// A failing name is not asked for more often (RFC 9520 §3.2).
+  Duration failure_life = std::chrono::seconds(1);
   double questions_per_second = 500;  ///< of one source
   std::size_t outstanding_per_source = 200;
   std::size_t outstanding = 4096;                             ///< of all

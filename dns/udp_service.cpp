@@ -94,6 +94,8 @@ UdpService::UdpService(TaskGroup& group, Descriptor fd, Responder& responder)
   ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &family, &size);
   if (family == AF_INET6) {
     ::setsockopt(socket, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on);
+    // An address that is local by its route alone (AnyIP) is no source without it: EINVAL.
+    ::setsockopt(socket, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on);
   } else {
     ::setsockopt(socket, IPPROTO_IP, IP_PKTINFO, &on, sizeof on);
   }

@@ -108,8 +108,10 @@ TEST_F(RecursorTest, NegativeAnswersAreForgottenWithinSeconds) {
   EXPECT_LE(none.section(Section::Authority)[0].ttl, 5u);  // upstream said 900
 }
 
-TEST_F(RecursorTest, AFailureIsKeptForASecond) {
-  Recursor recursor(loop, options());
+TEST_F(RecursorTest, AFailureIsKeptForAWhile) {
+  RecursorOptions patient = options();
+  patient.failure_life = 1h;
+  Recursor recursor(loop, patient);
   const Response failed = ask(recursor, {"fail.example"});
   EXPECT_EQ(summary(failed), "SERVFAIL");
   EXPECT_EQ(failed.explanation, static_cast<std::uint16_t>(Explanation::NoReachableAuthority));

@@ -1,5 +1,6 @@
 // A name server on loopback that answers from a fixed directory: what the interop tests and
-// bench/dns.py ask. dns_village [apps] [upstream]; prints the port, ends when its input does.
+// bench/dns.py ask. dns_village [apps] [upstream or -] [address]; prints the port, ends when its
+// input does.
 #include "core/private_address.hpp"
 #include "dns/name_server.hpp"
 
@@ -7,6 +8,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -57,12 +59,12 @@ dns::Directory make_directory(int apps) {
   return directory;
 }
 
-Descriptor bound(int kind, std::uint16_t port) {
-  Descriptor fd(::socket(AF_INET, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+Descriptor bound(int kind, const Endpoint& endpoint) {
+  sockaddr_storage address{};
+  const socklen_t size = endpoint.to(address);
+  Descriptor fd(::socket(address.ss_family, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
   if (kind == SOCK_STREAM) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  sockaddr_storage address{};
-  const socklen_t size = Endpoint{*IpAddress::parse("127.0.0.1"), port}.to(address);
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) return {};
   if (kind == SOCK_STREAM && ::listen(fd.get(), 128) != 0) return {};
   return fd;
@@ -80,16 +82,19 @@ std::uint16_t port_of(const Descriptor& fd) {
 int main(int argc, char** argv) {
   Loop loop;
   const dns::Directory directory = make_directory(argc > 1 ? std::atoi(argv[1]) : 0);
+  const bool recurses = argc > 2 && std::string_view(argv[2]) != "-";
   dns::RecursorOptions recursion;
-  if (argc > 2) recursion.upstream.servers = {argv[2]};
+  if (recurses) recursion.upstream.servers = {argv[2]};
   dns::Recursor recursor(loop, recursion);
-  dns::NameServer server(loop, directory, argc > 2 ? &recursor : nullptr,
+  dns::NameServer server(loop, directory, recurses ? &recursor : nullptr,
                          [](const IpAddress&) { return std::optional(kNetwork); });
+  const auto address = IpAddress::parse(argc > 3 ? argv[3] : "127.0.0.1");
+  if (!address) return 2;
   Descriptor streams;
   Descriptor datagrams;
   for (int attempt = 0; attempt < 50 && !streams; ++attempt) {  // one port for both
-    datagrams = bound(SOCK_DGRAM, 0);
-    streams = bound(SOCK_STREAM, port_of(datagrams));
+    datagrams = bound(SOCK_DGRAM, {*address, 0});
+    streams = bound(SOCK_STREAM, {*address, port_of(datagrams)});
   }
   if (!streams) return 1;
   const std::uint16_t port = port_of(datagrams);

@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 import subprocess
+import sys
 
 import dns.exception
 import dns.flags
@@ -254,3 +255,27 @@ def test_names_from_upstream_come_without_private_addresses(tmp_path):
         village.close()
         upstream.terminate()
         upstream.wait(PATIENCE)
+
+
+def test_answers_leave_from_an_address_that_only_a_route_makes_local():
+    """As in the hub: nobody has the address, a route makes all of fdaa::/16 local."""
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    done = subprocess.run(["unshare", "--net", *user, sys.executable, "-B", __file__], capture_output=True, text=True,
+                          timeout=4 * PATIENCE)
+    assert (done.returncode, done.stdout.split()) == (0, ["NOERROR", "2", "NOERROR", "2"]), done.stderr
+
+
+def ask_any_address():
+    """Inside a network namespace of its own."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    subprocess.run(["ip", "-6", "route", "add", "local", "fdaa::/16", "dev", "lo", "table", "main"], check=True)
+    village = Village("0", "-", "::")
+    query = dns.message.make_query("web.internal", "AAAA")
+    for over in (dns.query.udp, dns.query.tcp):
+        reply = over(query, "fdaa:2:78b0::3", timeout=PATIENCE, port=village.port)
+        print(dns.rcode.to_text(reply.rcode()), len(reply.answer[0]))
+    village.close()
+
+
+if __name__ == "__main__":
+    ask_any_address()
