@@ -21,9 +21,10 @@ void require(bool holds) {
 Algorithms::Algorithms()
     : blake2s_(EVP_MD_fetch(nullptr, "BLAKE2S-256", nullptr)),
       blake2s_mac_(EVP_MAC_fetch(nullptr, "BLAKE2SMAC", nullptr)),
-      cipher_(EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr)),
+      poly1305_(EVP_MAC_fetch(nullptr, "POLY1305", nullptr)),
+      chacha20_(EVP_CIPHER_fetch(nullptr, "ChaCha20", nullptr)),
       digest_(EVP_MD_CTX_new()) {
-  require(blake2s_ && blake2s_mac_ && cipher_ && digest_);
+  require(blake2s_ && blake2s_mac_ && poly1305_ && chacha20_ && digest_);
   mac_.reset(EVP_MAC_CTX_new(blake2s_mac_.get()));
   require(mac_ != nullptr);
 }
@@ -88,6 +89,19 @@ KeyTriple Algorithms::derive3(const Secret& key, Bytes input) {
   const Secret first(hmac(root.bytes, {Bytes(&one, 1)}));
   const Secret second(hmac(root.bytes, {first.bytes, Bytes(&two, 1)}));
   return {first, second, Secret(hmac(root.bytes, {second.bytes, Bytes(&three, 1)}))};
+}
+
+CipherContext Algorithms::new_chacha20(const Secret& key) const {
+  CipherContext context(EVP_CIPHER_CTX_new());
+  require(context != nullptr && EVP_EncryptInit_ex2(context.get(), chacha20_.get(),
+                                                    key.bytes.data(), nullptr, nullptr) == 1);
+  return context;
+}
+
+MacContext Algorithms::new_poly1305() const {
+  MacContext context(EVP_MAC_CTX_new(poly1305_.get()));
+  require(context != nullptr);
+  return context;
 }
 
 }  // namespace rooster::tunnel

@@ -13,6 +13,16 @@
 
 namespace rooster::tunnel {
 
+template <auto Free>
+struct EvpDeleter {
+  template <class T>
+  void operator()(T* object) const {
+    Free(object);
+  }
+};
+using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, EvpDeleter<EVP_CIPHER_CTX_free>>;
+using MacContext = std::unique_ptr<EVP_MAC_CTX, EvpDeleter<EVP_MAC_CTX_free>>;
+
 using Digest = std::array<std::uint8_t, 32>;
 
 struct KeyPair2 {
@@ -30,7 +40,7 @@ inline Bytes bytes_of(std::string_view text) {
 /// One thread at a time.
 class Algorithms {
  public:
-  /// Ends the process where OpenSSL has no BLAKE2s or ChaCha20-Poly1305: nothing can work then.
+  /// Ends the process where OpenSSL lacks BLAKE2s, ChaCha20 or Poly1305: nothing can work then.
   Algorithms();
 
   /// BLAKE2s-256 over the parts (RFC 7693).
@@ -44,21 +54,17 @@ class Algorithms {
   KeyPair2 derive2(const Secret& key, Bytes input);
   KeyTriple derive3(const Secret& key, Bytes input);
 
-  const EVP_CIPHER* chacha20_poly1305() const { return cipher_.get(); }
+  /// For Aead: ChaCha20 under `key`, and Poly1305 without one.
+  CipherContext new_chacha20(const Secret& key) const;
+  MacContext new_poly1305() const;
 
  private:
-  template <auto Free>
-  struct Deleter {
-    template <class T>
-    void operator()(T* object) const {
-      Free(object);
-    }
-  };
-  std::unique_ptr<EVP_MD, Deleter<EVP_MD_free>> blake2s_;
-  std::unique_ptr<EVP_MAC, Deleter<EVP_MAC_free>> blake2s_mac_;
-  std::unique_ptr<EVP_CIPHER, Deleter<EVP_CIPHER_free>> cipher_;
-  std::unique_ptr<EVP_MD_CTX, Deleter<EVP_MD_CTX_free>> digest_;
-  std::unique_ptr<EVP_MAC_CTX, Deleter<EVP_MAC_CTX_free>> mac_;
+  std::unique_ptr<EVP_MD, EvpDeleter<EVP_MD_free>> blake2s_;
+  std::unique_ptr<EVP_MAC, EvpDeleter<EVP_MAC_free>> blake2s_mac_;
+  std::unique_ptr<EVP_MAC, EvpDeleter<EVP_MAC_free>> poly1305_;
+  std::unique_ptr<EVP_CIPHER, EvpDeleter<EVP_CIPHER_free>> chacha20_;
+  std::unique_ptr<EVP_MD_CTX, EvpDeleter<EVP_MD_CTX_free>> digest_;
+  MacContext mac_;
 };
 
 }  // namespace rooster::tunnel

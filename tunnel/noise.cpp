@@ -13,12 +13,12 @@ constexpr std::string_view kIdentifier = "WireGuard v1 zx2c4 Jason@zx2c4.com";
 // AEAD(k, 0, plain, H): every key of a handshake seals one thing.
 void seal_once(Algorithms& algorithms, const Secret& key, const Digest& transcript, Bytes plain,
                std::uint8_t* out) {
-  Aead(algorithms, key, Aead::Way::Seal).seal(nonce_of(0), transcript, plain, 0, out);
+  Aead(algorithms, key).seal(nonce_of(0), transcript, plain, 0, out);
 }
 
 bool open_once(Algorithms& algorithms, const Secret& key, const Digest& transcript, Bytes sealed,
                std::uint8_t* out) {
-  return Aead(algorithms, key, Aead::Way::Open).open(nonce_of(0), transcript, sealed, out);
+  return Aead(algorithms, key).open(nonce_of(0), transcript, sealed, out);
 }
 
 PublicKey key_at(Bytes message, std::size_t at) {

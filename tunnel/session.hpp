@@ -18,8 +18,8 @@ class Session {
       : own_index(own_index),
         is_initiator(is_initiator),
         born(born),
-        sealing_(algorithms, keys.send, Aead::Way::Seal),
-        opening_(algorithms, keys.receive, Aead::Way::Open),
+        sealing_(algorithms, keys.send),
+        opening_(algorithms, keys.receive),
         peer_index_(peer_index) {}
 
   const std::uint32_t own_index;  ///< how the peer names this session in what it sends

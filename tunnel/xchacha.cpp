@@ -61,13 +61,13 @@ Secret hchacha20(const Secret& key, std::span<const std::uint8_t, 16> nonce) {
 
 void xchacha_seal(const Algorithms& algorithms, const Secret& key, const ExtendedNonce& nonce,
                   Bytes associated, Bytes plain, std::uint8_t* out) {
-  Aead aead(algorithms, hchacha20(key, first16(nonce)), Aead::Way::Seal);
+  Aead aead(algorithms, hchacha20(key, first16(nonce)));
   aead.seal(short_nonce(nonce), associated, plain, 0, out);
 }
 
 bool xchacha_open(const Algorithms& algorithms, const Secret& key, const ExtendedNonce& nonce,
                   Bytes associated, Bytes sealed, std::uint8_t* out) {
-  Aead aead(algorithms, hchacha20(key, first16(nonce)), Aead::Way::Open);
+  Aead aead(algorithms, hchacha20(key, first16(nonce)));
   return aead.open(short_nonce(nonce), associated, sealed, out);
 }
 

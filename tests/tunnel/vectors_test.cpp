@@ -126,11 +126,10 @@ TEST(Vectors, ChaCha20Poly1305SealsAndOpens) {
   run_aead(
       cases, 12,
       [&](const Secret& key, const auto& nonce, Bytes associated, Bytes plain, std::uint8_t* out) {
-        Aead(algorithms, key, Aead::Way::Seal).seal(fixed<12>(nonce), associated, plain, 0, out);
+        Aead(algorithms, key).seal(fixed<12>(nonce), associated, plain, 0, out);
       },
       [&](const Secret& key, const auto& nonce, Bytes associated, Bytes sealed, std::uint8_t* out) {
-        return Aead(algorithms, key, Aead::Way::Open)
-            .open(fixed<12>(nonce), associated, sealed, out);
+        return Aead(algorithms, key).open(fixed<12>(nonce), associated, sealed, out);
       });
 }
 
@@ -164,8 +163,8 @@ TEST(Aead, PaddingIsZerosBehindThePacket) {
     const auto plain = testing::counting(size, 1);
     const std::size_t padding = (16 - size % 16) % 16;
     std::vector<std::uint8_t> sealed(size + padding + 16);
-    Aead(algorithms, key, Aead::Way::Seal).seal(nonce_of(size), {}, plain, padding, sealed.data());
-    Aead opening(algorithms, key, Aead::Way::Open);
+    Aead(algorithms, key).seal(nonce_of(size), {}, plain, padding, sealed.data());
+    Aead opening(algorithms, key);
     ASSERT_TRUE(opening.open(nonce_of(size), {}, sealed, sealed.data()));
     sealed.resize(size + padding);
     auto expected = plain;
@@ -177,8 +176,8 @@ TEST(Aead, PaddingIsZerosBehindThePacket) {
 TEST(Aead, AnyChangedBitIsRefused) {
   Algorithms algorithms;
   const Secret key(testing::counting32());
-  Aead sealing(algorithms, key, Aead::Way::Seal);
-  Aead opening(algorithms, key, Aead::Way::Open);
+  Aead sealing(algorithms, key);
+  Aead opening(algorithms, key);
   std::vector<std::uint8_t> sealed(48);
   sealing.seal(nonce_of(7), {}, testing::counting(32), 0, sealed.data());
   for (std::size_t bit = 0; bit < 8 * sealed.size(); ++bit) {
