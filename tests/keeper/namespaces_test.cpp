@@ -48,22 +48,50 @@ std::string tun_node() {
   return node != nullptr ? node : "/dev/net/tun";
 }
 
-/// Every namespace of these kinds that some process is in, and every mount of this one.
-std::set<std::string> traces() {
+/// The namespaces that a process is in.
+std::set<std::string> namespaces_of(const std::filesystem::path& process) {
   std::set<std::string> found;
-  std::error_code error;
-  for (const auto& process : std::filesystem::directory_iterator("/proc", error)) {
-    if (!std::isdigit(static_cast<unsigned char>(process.path().filename().string()[0]))) continue;
-    for (const char* kind : {"net", "mnt", "pid", "user"}) {
-      const auto link = std::filesystem::read_symlink(process.path() / "ns" / kind, error);
-      if (!error) found.insert(link.string());
-    }
+  for (const char* kind : {"net", "mnt", "pid", "user"}) {
+    std::error_code error;
+    const auto link = std::filesystem::read_symlink(process / "ns" / kind, error);
+    if (!error) found.insert(link.string());
   }
-  found.insert(read_small_file("/proc/self/mountinfo", 1024 * 1024).value_or(""));
-  std::string links;
-  for (const auto& one : std::filesystem::directory_iterator("/sys/class/net", error))
-    found.insert("link " + one.path().filename().string());
   return found;
+}
+
+std::vector<ProcessStat> processes() {
+  std::vector<ProcessStat> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error))
+    if (const auto stat = read_stat(std::atoi(entry.path().filename().c_str())))
+      found.push_back(*stat);
+  return found;
+}
+
+/// The namespaces that only descendants of `keeper` are in. Others' tests run beside this one.
+std::set<std::string> namespaces_made_by(pid_t keeper) {
+  std::set<std::string> made;
+  for (const ProcessStat& one : processes()) {
+    if (one.parent != keeper) continue;
+    made.merge(namespaces_of("/proc/" + std::to_string(one.pid)));
+  }
+  for (const std::string& own : namespaces_of("/proc/self")) made.erase(own);
+  return made;
+}
+
+bool is_any_in_use(const std::set<std::string>& namespaces) {
+  for (const ProcessStat& one : processes())
+    for (const std::string& in : namespaces_of("/proc/" + std::to_string(one.pid)))
+      if (namespaces.contains(in)) return true;
+  return false;
+}
+
+/// What the keeper's mounts and links would look like on the host.
+bool is_host_untouched() {
+  const auto mounts = read_small_file("/proc/self/mountinfo", 1024 * 1024).value_or("");
+  return mounts.find(" - tmpfs rooster ") == std::string::npos &&
+         !std::filesystem::exists("/sys/class/net/rooster0") &&
+         !std::filesystem::exists("/sys/class/net/m2");
 }
 
 /// Processes whose command line holds `text`.
@@ -153,7 +181,7 @@ TEST_F(Namespaces, ExitCodesSignalsAndPlacesComeBack) {
 }
 
 TEST_F(Namespaces, AFailedStartIsExplainedAndLeavesNothing) {
-  const auto before = traces();
+  const auto before = namespaces_made_by(keeper_.pid());
   Spawn missing = private_shell("m", 1, "");
   missing.argv = {"/nowhere/app"};
   const auto failed = server_->call<SpawnFailed>(std::move(missing));
@@ -164,17 +192,18 @@ TEST_F(Namespaces, AFailedStartIsExplainedAndLeavesNothing) {
   EXPECT_EQ(server_->call<SpawnFailed>(std::move(wrong)).step, SpawnStep::Directory);
   server_->call<Spawned>(private_shell("m", 1, "exit 0"));
   EXPECT_TRUE(server_->next_exit());
-  EXPECT_TRUE(eventually([&] { return traces() == before; }));
+  EXPECT_EQ(server_->call<Failed>(Sockets{.machine = "m"}).error, ESRCH);
+  EXPECT_TRUE(eventually([&] { return namespaces_made_by(keeper_.pid()) == before; }));
 }
 
 TEST_F(Namespaces, WhatTheLeaderLeavesBehindEndsWithIt) {
-  const auto before = traces();
+  const auto before = namespaces_made_by(keeper_.pid());
   const auto spawned = server_->call<Spawned>(private_shell(
       "m", 1, "setsid sleep 91234 & (setsid sleep 91234 &) ; echo up; read x; exit 0"));
   (void)read_until(spawned.output.get(), "up\n");
   EXPECT_TRUE(server_->next_exit());  // its input is empty
   EXPECT_EQ(count_processes("sleep 91234"), 0);
-  EXPECT_TRUE(eventually([&] { return traces() == before; }));
+  EXPECT_TRUE(eventually([&] { return namespaces_made_by(keeper_.pid()) == before; }));
 }
 
 TEST_F(Namespaces, KillTakesAllOfAMachine) {
@@ -258,20 +287,15 @@ TEST_F(Namespaces, AKilledHubIsReplaced) {
 }
 
 TEST_F(Namespaces, NothingIsLeftOfAKilledKeeper) {
-  KeeperRun other;  // another node on this host does not matter
-  const auto before = traces();
-  {
-    KeeperRun run;
-    auto server = run.accept_server();
-    const auto ready = server->call<HubReady>(Hub{.tun_device = tun_node(), .listeners = 1});
-    server->call<Spawned>(private_shell("m", 1, "setsid sleep 91236 & sleep 91236"));
-    Exec exec{.machine = "m", .argv = {"/bin/sleep", "91236"}};
-    server->call<Executed>(std::move(exec));
-    run.signal(SIGKILL);
-    ASSERT_EQ(run.wait_for_exit(), -SIGKILL);
-    EXPECT_TRUE(eventually([] { return count_processes("sleep 91236") == 0; }));
-  }
-  EXPECT_TRUE(eventually([&] { return traces() == before; }));
+  server_->call<Spawned>(private_shell("m", 1, "setsid sleep 91236 & sleep 91236"));
+  server_->call<Executed>(Exec{.machine = "m", .argv = {"/bin/sleep", "91236"}});
+  const auto made = namespaces_made_by(keeper_.pid());
+  EXPECT_GE(made.size(), 4u);  // the hub's network; the machine's network, mounts and processes
+  keeper_.signal(SIGKILL);
+  ASSERT_EQ(keeper_.wait_for_exit(), -SIGKILL);
+  EXPECT_TRUE(eventually([] { return count_processes("sleep 91236") == 0; }));
+  EXPECT_TRUE(eventually([&] { return !is_any_in_use(made); }));
+  EXPECT_TRUE(is_host_untouched());
 }
 
 // ---- commands in a machine
