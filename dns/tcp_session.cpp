@@ -36,12 +36,13 @@ Task<> TcpSession::run() {
     // Only a whole question counts: a byte now and then keeps nothing open.
     if (taken_ != before) deadline = group_.loop().now() + limits_.idle_time;
     const bool reads = !is_busy() && !has_ended_;
+    const std::size_t had = input_.size();
     if (reads && !read_more()) break;
-    // Its last answers still go out after the client's FIN.
-    if (has_ended_ && outstanding_ == 0 && !stream_.has_pending() && !has_query()) break;
-    if (has_query() && !is_busy()) {
+    if (input_.size() != had || (has_query() && !is_busy())) {
       if (rounds % kRoundsPerTurn != 0) continue;
       waiter_.notify();  // the others have their turn in between
+    } else if (has_ended_ && outstanding_ == 0 && !stream_.has_pending()) {
+      break;  // its last answers went out after the client's FIN
     }
     const Interest input = reads && !has_ended_ ? stream_.readable() : Interest{};
     const Interest output = stream_.has_pending() ? stream_.writable() : Interest{};
