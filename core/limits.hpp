@@ -56,6 +56,13 @@ inline constexpr std::size_t kSlowStartConnections = 16;
 inline constexpr std::size_t kUpstreamConnections = 256;  // per machine, where no hard_limit is set
 inline constexpr int kMaxAttempts = 3;
 
+// The private network: what one peer, and one network, may take of a node.
+inline constexpr std::size_t kPeerConnections = 512;
+inline constexpr std::size_t kPeerNewPerSecond = 200;  // a burst of as many may come at once
+inline constexpr std::size_t kPeerWaiting = 64;        // for a wake
+inline constexpr std::size_t kNetworkShare = 50;       // percent of all clients
+inline constexpr auto kEgressConnectTimeout = 10s;
+
 // Access log.
 inline constexpr std::size_t kLogRingBytes = 4 * 1024 * 1024;
 inline constexpr std::size_t kLogRecordBytes = 4 * 1024;

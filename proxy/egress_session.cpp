@@ -18,8 +18,6 @@ namespace rooster::proxy {
 
 namespace {
 
-constexpr auto kEgressConnectTimeout = std::chrono::seconds(10);
-
 bool is_special_v4(const std::array<std::uint8_t, 16>& bytes) {
   const std::uint8_t a = bytes[12];
   const std::uint8_t b = bytes[13];
@@ -88,7 +86,7 @@ void record(WorkerContext& context, const Story& story) {
 
 Task<TunnelEnd> relay(WorkerContext& context, Stream& client, Waiter& waiter, Endpoint to) {
   auto dialled =
-      co_await net::dial(to, waiter, context.loop.now() + Duration(kEgressConnectTimeout));
+      co_await net::dial(to, waiter, context.loop.now() + Duration(limits::kEgressConnectTimeout));
   if (!dialled) co_return dialled.error();
   const std::unique_ptr<Stream> outside = std::move(*dialled);
   net::tune_connection(outside->fd());

@@ -2,6 +2,7 @@
 // a second, places at the wake gate). One for all workers; atomics only.
 #pragma once
 
+#include "core/limits.hpp"
 #include "core/time.hpp"
 
 #include <atomic>
@@ -12,9 +13,9 @@ namespace rooster::proxy {
 
 /// Decision: a peer may not take what the others need.
 struct PeerLimits {
-  std::size_t connections = 512;
-  std::size_t waiting = 64;          ///< for a wake
-  std::size_t new_per_second = 200;  ///< a burst of as many may come at once
+  std::size_t connections = limits::kPeerConnections;
+  std::size_t waiting = limits::kPeerWaiting;  ///< for a wake
+  std::size_t new_per_second = limits::kPeerNewPerSecond;
 };
 
 class PeerLoad {

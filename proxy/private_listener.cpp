@@ -114,8 +114,7 @@ class PrivateListener::Place : public Link {
     --listener_.connections_;
     if (source_.peer && source_.peer->load) source_.peer->load->close();
     if (source_.who != PrivateSource::Who::Operator) {
-      const auto count = listener_.per_network_.find(source_.network);
-      if (--count->second == 0) listener_.per_network_.erase(count);
+      listener_.context_.budget.of_network(source_.network).fetch_sub(1, std::memory_order_relaxed);
     }
     if (counts_as_client_) {
       listener_.context_.budget.clients.fetch_sub(1, std::memory_order_relaxed);
@@ -148,6 +147,9 @@ class PrivateListener::Place : public Link {
 PrivateListener::PrivateListener(WorkerContext& context, TaskGroup& group, Descriptor fd,
                                  Options options)
     : context_(context), options_(std::move(options)), waiter_(group) {
+  if (options_.max_per_network == 0) {
+    options_.max_per_network = context.budget.max_clients * limits::kNetworkShare / 100;
+  }
   if (!fd) return;
   pollable_ = std::make_unique<Pollable>(context.loop, std::move(fd),
                                          Pollable::kReadable | Pollable::kWritable);
@@ -219,14 +221,14 @@ bool PrivateListener::enter(const PrivateSource& source) {
   if (context_.budget.clients.load(std::memory_order_relaxed) >= context_.budget.max_clients) {
     return false;
   }
-  std::size_t& count = per_network_[source.network];
-  const bool fits = count < options_.max_per_network;
+  // Counted first, looked at then: never over the limit.
+  std::atomic<std::size_t>& count = context_.budget.of_network(source.network);
+  const bool fits = count.fetch_add(1, std::memory_order_relaxed) < options_.max_per_network;
   if (!fits ||
       (source.peer && source.peer->load && !source.peer->load->try_open(context_.loop.now()))) {
-    if (count == 0) per_network_.erase(source.network);
+    count.fetch_sub(1, std::memory_order_relaxed);
     return false;
   }
-  ++count;
   context_.budget.clients.fetch_add(1, std::memory_order_relaxed);
   return true;
 }

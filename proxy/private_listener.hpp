@@ -14,7 +14,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
 namespace rooster::proxy {
 
@@ -31,8 +30,8 @@ struct PrivateAccepted {
 class PrivateListener {
  public:
   struct Options {
-    /// Connections of one network on this worker.
-    std::size_t max_per_network = 1024;
+    /// Connections of one network, on all workers; 0: its share of all clients.
+    std::size_t max_per_network = 0;
     /// Where machines may not go, beside loopback, link-local, fdaa::/16 and the node's own
     /// addresses.
     CidrList egress_denied{};
@@ -85,7 +84,6 @@ class PrivateListener {
   std::unique_ptr<Pollable> pollable_;
   Waiter waiter_;
   Link places_;  // every Place
-  std::unordered_map<NetworkId, std::size_t> per_network_;
   std::size_t connections_ = 0;
   bool stopped_ = false;
 };

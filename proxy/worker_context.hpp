@@ -16,6 +16,7 @@
 #include "proxy/router.hpp"
 #include "proxy/upstream_pool.hpp"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -49,6 +50,12 @@ struct ConnectionBudget {
   explicit ConnectionBudget(std::size_t max) : max_clients(max) {}
   const std::size_t max_clients;
   std::atomic<std::size_t> clients{0};
+
+  /// Connections of a private network. Networks whose numbers end alike share a count.
+  std::atomic<std::size_t>& of_network(NetworkId network) {
+    return networks[network.value % networks.size()];
+  }
+  std::array<std::atomic<std::size_t>, 256> networks{};
 };
 
 /// Scratch memory of one worker: nothing in it lives over a suspension.
