@@ -102,10 +102,29 @@ Task<> write_pieces(std::vector<std::string> pieces, net::BodyWriter& out) {
   co_return Result<>();
 }
 
+// The call as it came, for who answers it.
+Task<> give_away(const Api::Connect& connect, std::string head, Stream& stream) {
+  connect(stream.pollable().release(), std::move(head));
+  co_return {};
+}
+
 }  // namespace
+
+HttpReply Api::connect(const HttpRequest& request) {
+  std::string head = "CONNECT " + request.target + " HTTP/1.1\r\n";
+  for (const auto& [name, value] : request.fields) head += name + ": " + value + "\r\n";
+  head += "\r\n";
+  HttpReply reply;
+  reply.status = 0;
+  reply.takeover = [this, head = std::move(head)](Stream& stream, std::string input, Waiter&) {
+    return give_away(connect_, head + input, stream);
+  };
+  return reply;
+}
 
 Task<HttpReply> Api::handle(const HttpRequest& request, Waiter& waiter) {
   const std::string_view path = request.path();
+  if (request.method == "CONNECT" && connect_) co_return connect(request);
   if (NetworkApi::serves(path)) co_return co_await network_api_.handle(request, waiter);
   if (request.method == "POST") co_return co_await post(request, waiter);
   if (request.method != "GET" && request.method != "HEAD")
@@ -134,6 +153,9 @@ Task<HttpReply> Api::post(const HttpRequest& request, Waiter& waiter) {
   std::string_view path = request.path();
   if (path == "/v1/reload") co_return co_await reload(waiter);
   if (path == "/v1/config/check") co_return co_await check(request, waiter);
+  if (auto exec = ExecPath::parse(path); exec && exec_ != nullptr) {
+    co_return co_await exec_->as_operator(request, std::move(*exec), waiter);
+  }
   constexpr std::string_view kMachines = "/v1/machines/";
   const std::size_t slash = path.rfind('/');
   if (path.starts_with(kMachines) && slash >= kMachines.size()) {

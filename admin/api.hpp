@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include "admin/exec_api.hpp"
 #include "admin/network_api.hpp"
 #include "admin/node.hpp"
 #include "admin/private_network.hpp"
@@ -24,16 +25,24 @@ namespace rooster::admin {
 ///   GET  /v1/logs?app=&machine=&region=&most=&follow=&format=json    flyctl's lines (text), or
 ///   JSON lines GET  /v1/explain?url=  |  ?app= GET  /v1/config?app=               the effective
 ///   configuration POST /v1/reload                    POST /v1/config/check?strict=
-/// and what NetworkApi serves.
+/// and what NetworkApi serves, POST /v1/apps/{app}/machines/{machine}/exec (ExecApi), and CONNECT
+/// <name>:<port>, which a worker serves.
 class Api {
  public:
   /// `network`: null where the node has no private network.
   explicit Api(Node& node, PrivateNetwork* network = nullptr)
       : node_(node), network_api_(node, network) {}
 
+  /// Where a CONNECT goes: the connection, and what is read of it already.
+  using Connect = std::function<void(Descriptor connection, std::string input)>;
+  /// Unset: there is no exec, no CONNECT.
+  void set_exec(ExecApi& exec) { exec_ = &exec; }
+  void set_connect(Connect connect) { connect_ = std::move(connect); }
+
   Task<net::HttpReply> handle(const net::HttpRequest& request, Waiter& waiter);
 
  private:
+  net::HttpReply connect(const net::HttpRequest& request);
   Task<net::HttpReply> status(Waiter& waiter);
   Task<net::HttpReply> health(Waiter& waiter);
   Task<net::HttpReply> apps(const net::HttpRequest& request, Waiter& waiter);
@@ -52,6 +61,8 @@ class Api {
 
   Node& node_;
   NetworkApi network_api_;
+  ExecApi* exec_ = nullptr;
+  Connect connect_;
 };
 
 }  // namespace rooster::admin

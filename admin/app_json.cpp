@@ -146,6 +146,9 @@ void write_machine(JsonWriter& json, const AppFacts& facts, const MachineView& m
   json.field("in_flight", machine.load ? machine.load->in_flight() : 0U);
   json.field("connections", machine.load ? machine.load->connections() : 0U);
   json.field("ip", machine.address == IpAddress{} ? std::string() : machine.address.to_string());
+  if (machine.private_address != IpAddress{}) {
+    json.field("private_ip", machine.private_address.to_string());
+  }
   json.field("image", facts.view->config->image);
   if (known != nullptr) {
     if (known->pid != 0) json.field("pid", known->pid);

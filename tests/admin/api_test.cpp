@@ -1,17 +1,22 @@
 #include "admin/api.hpp"
 
 #include "admin/log_tail.hpp"
+#include "net/connect_call.hpp"
 #include "net/http_client.hpp"
+#include "net/unix_address.hpp"
 #include "tests/admin/facts.hpp"
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <filesystem>
+#include <future>
 #include <latch>
 #include <thread>
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 namespace rooster::admin {
@@ -239,6 +244,26 @@ TEST_F(ApiTest, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(ask("DELETE", "/v1/apps/hello").status, 405);
   EXPECT_EQ(json("/v1/version").at("name"), "rooster");
   EXPECT_EQ(json("/v1/status").at("listening").at(0), "https :8443");
+}
+
+TEST_F(ApiTest, GivesAConnectAwayAsItCame) {
+  std::promise<std::pair<Descriptor, std::string>> given;
+  api_.set_connect([&given](Descriptor connection, std::string input) {
+    given.set_value({std::move(connection), std::move(input)});
+  });
+  const auto address = net::UnixAddress::of(socket());
+  const Descriptor client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(client.get(), address->get(), address->size()), 0);
+  const std::string call = net::encode_connect({{"db.internal", 5432}, true, ""}) + "first";
+  ASSERT_EQ(::send(client.get(), call.data(), call.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(call.size()));
+  auto future = given.get_future();
+  ASSERT_EQ(future.wait_for(20s), std::future_status::ready);
+  auto [connection, input] = future.get();
+  EXPECT_EQ(input, call);
+  ASSERT_EQ(::send(connection.get(), "raw", 3, MSG_NOSIGNAL), 3);
+  std::array<char, 10> block{};
+  EXPECT_EQ(::recv(client.get(), block.data(), block.size(), 0), 3) << "still open";
 }
 
 }  // namespace
