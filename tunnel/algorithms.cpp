@@ -52,7 +52,7 @@ Tag16 Algorithms::mac(Bytes key, std::initializer_list<Bytes> parts) {
   return tag;
 }
 
-Digest Algorithms::hmac(Bytes key, std::initializer_list<Bytes> parts) {
+Secret Algorithms::hmac(Bytes key, std::initializer_list<Bytes> parts) {
   assert(key.size() <= kBlock);
   std::array<std::uint8_t, kBlock> pad{};
   std::ranges::copy(key, pad.begin());
@@ -65,30 +65,31 @@ Digest Algorithms::hmac(Bytes key, std::initializer_list<Bytes> parts) {
   Secret inner;
   require(EVP_DigestFinal_ex(digest_.get(), inner.bytes.data(), nullptr) == 1);
   for (auto& byte : pad) byte ^= 0x36 ^ 0x5c;
-  const Digest outer = hash({pad, inner.bytes});
+  Secret outer;
+  outer.bytes = hash({pad, inner.bytes});
   OPENSSL_cleanse(pad.data(), pad.size());
   return outer;
 }
 
 Secret Algorithms::derive1(const Secret& key, Bytes input) {
   const std::uint8_t one = 1;
-  const Secret root(hmac(key.bytes, {input}));
-  return Secret(hmac(root.bytes, {Bytes(&one, 1)}));
+  const Secret root = hmac(key.bytes, {input});
+  return hmac(root.bytes, {Bytes(&one, 1)});
 }
 
 KeyPair2 Algorithms::derive2(const Secret& key, Bytes input) {
   const std::uint8_t one = 1, two = 2;
-  const Secret root(hmac(key.bytes, {input}));
-  const Secret first(hmac(root.bytes, {Bytes(&one, 1)}));
-  return {first, Secret(hmac(root.bytes, {first.bytes, Bytes(&two, 1)}))};
+  const Secret root = hmac(key.bytes, {input});
+  const Secret first = hmac(root.bytes, {Bytes(&one, 1)});
+  return {first, hmac(root.bytes, {first.bytes, Bytes(&two, 1)})};
 }
 
 KeyTriple Algorithms::derive3(const Secret& key, Bytes input) {
   const std::uint8_t one = 1, two = 2, three = 3;
-  const Secret root(hmac(key.bytes, {input}));
-  const Secret first(hmac(root.bytes, {Bytes(&one, 1)}));
-  const Secret second(hmac(root.bytes, {first.bytes, Bytes(&two, 1)}));
-  return {first, second, Secret(hmac(root.bytes, {second.bytes, Bytes(&three, 1)}))};
+  const Secret root = hmac(key.bytes, {input});
+  const Secret first = hmac(root.bytes, {Bytes(&one, 1)});
+  const Secret second = hmac(root.bytes, {first.bytes, Bytes(&two, 1)});
+  return {first, second, hmac(root.bytes, {second.bytes, Bytes(&three, 1)})};
 }
 
 CipherContext Algorithms::new_chacha20(const Secret& key) const {

@@ -48,7 +48,7 @@ class Algorithms {
   /// BLAKE2s keyed, 16 bytes: mac1, mac2 and cookies (paper §5.4.4). `key` has 16 or 32 bytes.
   Tag16 mac(Bytes key, std::initializer_list<Bytes> parts);
   /// HMAC-BLAKE2s with a 64-byte block (RFC 2104).
-  Digest hmac(Bytes key, std::initializer_list<Bytes> parts);
+  Secret hmac(Bytes key, std::initializer_list<Bytes> parts);
   /// HKDF of the paper §5.4: the first n outputs.
   Secret derive1(const Secret& key, Bytes input);
   KeyPair2 derive2(const Secret& key, Bytes input);
