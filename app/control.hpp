@@ -80,6 +80,10 @@ class Control {
   Result<admin::AppFacts> facts_of(const std::string& app) const;
   Result<> order(const admin::MachineCommand& command);
 
+  /// Who is told that a command in a machine has ended.
+  void set_on_exec_exited(std::function<void(const keeper::ExecExited&)> tell) {
+    exec_exited_ = std::move(tell);
+  }
   void set_status(std::function<void(admin::NodeStatus&)> fill) { fill_status_ = std::move(fill); }
 
  private:
@@ -110,6 +114,7 @@ class Control {
   std::uint64_t told_epoch_ = 0;      // the last one the coordinator was told of
   std::function<void()> all_stopped_;
   std::function<void(admin::NodeStatus&)> fill_status_;
+  std::function<void(const keeper::ExecExited&)> exec_exited_;
 };
 
 }  // namespace rooster::app

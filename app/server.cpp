@@ -5,12 +5,15 @@
 
 #include "admin/api.hpp"
 #include "admin/enrolment.hpp"
+#include "admin/exec_api.hpp"
 #include "admin/output_files.hpp"
+#include "admin/private_api.hpp"
 #include "app/admin_network.hpp"
 #include "app/admin_node.hpp"
 #include "app/app_users.hpp"
 #include "app/certificates.hpp"
 #include "app/control.hpp"
+#include "app/exec_host.hpp"
 #include "app/private_network.hpp"
 #include "app/reload.hpp"
 #include "app/shutdown.hpp"
@@ -23,6 +26,7 @@
 #include "core/log_thread.hpp"
 #include "core/metrics.hpp"
 #include "keeper/client.hpp"
+#include "net/connect_call.hpp"
 #include "net/http_server.hpp"
 #include "net/listen.hpp"
 #include "proxy/access_log.hpp"
@@ -88,6 +92,8 @@ class Server {
   admin::GatewayFacts gateway_facts() const;
   std::optional<PrivateSide> private_side(WorkerId worker, std::vector<Descriptor>& listeners);
   Result<> start_workers();
+  Task<net::HttpReply> connect_operator(const net::HttpRequest& request);
+  Task<> hand_to_worker(Stream& stream, std::string input);
   Result<> start_admin();
   void stop_admin(std::function<void()> done);
   void start_control();
@@ -127,7 +133,12 @@ class Server {
   std::unique_ptr<AdminNode> node_;
   std::unique_ptr<AdminNetwork> admin_network_;  // null without [wireguard]
   std::unique_ptr<admin::Enrolment> enrolment_;
-  std::unique_ptr<net::HttpServer> enrolment_server_;  // the background thread's
+  std::unique_ptr<ExecHost> exec_host_;
+  std::unique_ptr<admin::ExecApi> exec_api_;
+  std::unique_ptr<admin::PrivateApi> private_api_;
+  // The background thread's, as is admin_.
+  std::unique_ptr<net::HttpServer> enrolment_server_;
+  std::unique_ptr<net::HttpServer> private_api_server_;
   std::unique_ptr<admin::Api> api_;
   std::unique_ptr<net::HttpServer> admin_;
   std::unique_ptr<Reload> reload_;
@@ -135,6 +146,7 @@ class Server {
   std::unique_ptr<Timer> certificate_timer_;
   std::unique_ptr<boost::asio::signal_set> signals_;
   std::atomic<std::size_t> output_in_flight_{0};
+  std::atomic<std::size_t> next_worker_{0};
   const WallTime started_ = std::chrono::system_clock::now();
 };
 
@@ -315,6 +327,13 @@ std::optional<PrivateSide> Server::private_side(WorkerId worker,
       private_network_->order(worker, std::move(order));
     });
   };
+  side.hand_over = [this](Descriptor fd, std::string input, const proxy::PrivateSource& source) {
+    background_.loop().post(
+        [this, fd = std::move(fd), input = std::move(input), from = source.address]() mutable {
+          if (private_api_server_)
+            private_api_server_->adopt(std::move(fd), std::move(input), from);
+        });
+  };
   return side;
 }
 
@@ -439,6 +458,19 @@ void Server::start_control() {
     admin_network_ = std::make_unique<AdminNetwork>(*private_network_, loop_, gateway_facts());
     enrolment_ = std::make_unique<admin::Enrolment>(*admin_network_, log_);
   }
+  exec_host_ = std::make_unique<ExecHost>(
+      ExecHost::Parts{.background = background_.loop(),
+                      .control_loop = loop_,
+                      .control = *control_,
+                      .keeper = keeper_,
+                      .is_root = welcome_.is_root,
+                      .may_be_root = [this] { return config_->node.reloadable.exec_as_root; }});
+  control_->set_on_exec_exited(
+      [this](const keeper::ExecExited& exited) { exec_host_->on_exited(exited); });
+  exec_api_ = std::make_unique<admin::ExecApi>(*node_, *exec_host_, admin_network_.get(), log_);
+  if (private_network_) {
+    private_api_ = std::make_unique<admin::PrivateApi>(*node_, *exec_api_, *admin_network_);
+  }
   api_ = std::make_unique<admin::Api>(*node_, admin_network_.get());
   keeper_watch_ = std::make_unique<Watch>(
       loop_, keeper_.fd(),
@@ -491,18 +523,47 @@ void Server::check_certificates() {
   certificate_timer_->set(Clock::now() + kCertificateCheck);
 }
 
+// An operator's way into the private network: a worker goes on with the connection.
+Task<net::HttpReply> Server::connect_operator(const net::HttpRequest& request) {
+  net::ConnectCall call{.only_wake = request.field(net::kWakeField) == "only"};
+  const auto target = net::ConnectTarget::parse(request.target);
+  if (!target || !private_network_) {
+    co_return admin::refusal_of(
+        {Fault::BadRequest, Reached::No,
+         target ? "this node has no private network; add [wireguard] to its rooster.toml"
+                : "CONNECT wants <name>:<port>"});
+  }
+  call.target = *target;
+  net::HttpReply reply{.status = 0};
+  reply.takeover = [this, call](Stream& stream, std::string input, Waiter&) {
+    return hand_to_worker(stream, net::encode_connect(call) + input);
+  };
+  co_return reply;
+}
+
+Task<> Server::hand_to_worker(Stream& stream, std::string input) {
+  const std::size_t worker = next_worker_.fetch_add(1) % workers_.size();
+  workers_[worker]->serve_operator(stream.release().fd, std::move(input));
+  co_return {};
+}
+
 Result<> Server::start_admin() {
   auto listener = net::listen_unix(config_->node.fixed.admin_socket, 0600);
   if (!listener) return fail(listener.error());
   background_.loop().post([this, fd = std::move(*listener)]() mutable {
-    if (enrolment_) {
+    if (private_network_) {
       enrolment_server_ = std::make_unique<net::HttpServer>(
           background_.loop(), [this](const net::HttpRequest& request, Waiter& waiter) {
             return enrolment_->handle(request, waiter);
           });
+      private_api_server_ = std::make_unique<net::HttpServer>(
+          background_.loop(), [this](const net::HttpRequest& request, Waiter& waiter) {
+            return private_api_->handle(request, waiter);
+          });
     }
     admin_ = std::make_unique<net::HttpServer>(
         background_.loop(), std::move(fd), [this](const net::HttpRequest& request, Waiter& waiter) {
+          if (request.method == "CONNECT") return connect_operator(request);
           return api_->handle(request, waiter);
         });
   });
@@ -560,17 +621,16 @@ void Server::on_signal(int signal) {
 }
 
 void Server::stop_admin(std::function<void()> done) {
-  const auto stop_socket = [this, done = std::move(done)] {
-    if (admin_) {
-      admin_->stop(done);
-    } else {
-      done();
-    }
-  };
-  if (enrolment_server_) {
-    enrolment_server_->stop(stop_socket);
-  } else {
-    stop_socket();
+  std::vector<net::HttpServer*> servers;
+  for (auto* server : {admin_.get(), enrolment_server_.get(), private_api_server_.get()}) {
+    if (server != nullptr) servers.push_back(server);
+  }
+  if (servers.empty()) return done();
+  const auto left = std::make_shared<std::size_t>(servers.size());
+  for (net::HttpServer* server : servers) {
+    server->stop([left, done] {
+      if (--*left == 0) done();
+    });
   }
 }
 
@@ -581,6 +641,7 @@ int Server::run() {
     std::_Exit(1);  // no machine is left to serve for: what is in flight is not waited for
   }
   for (auto& worker : workers_) worker->stop();
+  exec_host_->stop();
   if (private_network_) private_network_->stop();
   background_.loop().post([this] { stop_admin([this] { background_.loop().stop(); }); });
   background_.join();
