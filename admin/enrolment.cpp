@@ -114,6 +114,8 @@ Task<HttpReply> Enrolment::enrol(const HttpRequest& request, cluster::TokenPtr t
                                  Waiter& waiter) {
   auto wanted = read_peer_request(request.body, wall_now());
   if (!wanted) co_return fault_reply(wanted.error());
+  const GatewayFacts facts = network_.facts();
+  if (wanted->region.empty()) wanted->region = facts.region;
   const auto made = co_await ask_registry<NewPeer>(
       network_, waiter,
       [token, wanted = std::move(*wanted)](Registry& registry, Answer<NewPeer> answer) mutable {
@@ -130,7 +132,6 @@ Task<HttpReply> Enrolment::enrol(const HttpRequest& request, cluster::TokenPtr t
                                     {"network", made->named.network},
                                     {"token", token->id},
                                     {"source", request.source.value_or(IpAddress()).to_string()}});
-  const GatewayFacts facts = network_.facts();
   co_return json_reply([&](JsonWriter& json) {
     json.key("peer");
     write_new_peer(json, *made, facts);

@@ -204,6 +204,8 @@ Task<HttpReply> NetworkApi::peers(const HttpRequest& request, Waiter& waiter) {
 Task<HttpReply> NetworkApi::create_peer(const HttpRequest& request, Waiter& waiter) {
   auto wanted = read_peer_request(request.body, wall_now());
   if (!wanted) co_return fault_reply(wanted.error());
+  const GatewayFacts facts = network_->facts();
+  if (wanted->region.empty()) wanted->region = facts.region;
   const auto made = co_await ask_registry<NewPeer>(
       *network_, waiter,
       [wanted = std::move(*wanted)](Registry& registry, Answer<NewPeer> answer) mutable {
@@ -215,7 +217,6 @@ Task<HttpReply> NetworkApi::create_peer(const HttpRequest& request, Waiter& wait
             });
       });
   if (!made) co_return fault_reply(made.error());
-  const GatewayFacts facts = network_->facts();
   co_return json_reply([&](JsonWriter& json) {
     json.key("peer");
     write_new_peer(json, *made, facts);

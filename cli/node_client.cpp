@@ -19,6 +19,8 @@ constexpr std::string_view kDefaultAdmin = "/run/rooster/admin.sock";
 // A reload of 100 000 files may be that silent.
 constexpr auto kPatience = std::chrono::minutes(5);
 
+}  // namespace
+
 std::string with_query(std::string_view path, const QueryArguments& query) {
   std::string target(path);
   char before = '?';
@@ -32,6 +34,8 @@ std::string with_query(std::string_view path, const QueryArguments& query) {
   }
   return target;
 }
+
+namespace {
 
 std::string what_failed(const Error& error, const net::HttpAddress& address) {
   return "no answer from a node at " + address.to_string() + " (" + error.detail +
@@ -59,9 +63,10 @@ Result<net::HttpAddress> find_admin(const std::string& config_file, const char* 
 }
 
 Result<boost::json::value> NodeClient::ask(std::string method, std::string_view path,
-                                           const QueryArguments& query) const {
+                                           const QueryArguments& query, std::string body) const {
   net::HttpRequest request;
   request.method = std::move(method);
+  request.body = std::move(body);
   request.target = with_query(path, query);
   const auto response = net::HttpClient(address_, kPatience).send(request);
   if (!response) return fail(Fault::Internal, what_failed(response.error(), address_));
@@ -84,9 +89,9 @@ Result<boost::json::value> NodeClient::get(std::string_view path,
   return ask("GET", path, query);
 }
 
-Result<boost::json::value> NodeClient::post(std::string_view path,
-                                            const QueryArguments& query) const {
-  return ask("POST", path, query);
+Result<boost::json::value> NodeClient::post(std::string_view path, const QueryArguments& query,
+                                            std::string body) const {
+  return ask("POST", path, query, std::move(body));
 }
 
 Result<boost::json::array> NodeClient::get_all(std::string_view path, std::string_view key,

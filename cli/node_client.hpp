@@ -22,6 +22,9 @@ Result<net::HttpAddress> find_admin(const std::string& config_file, const char* 
 
 using QueryArguments = std::vector<std::pair<std::string, std::string>>;
 
+/// `path` with what of `query` isn't empty.
+std::string with_query(std::string_view path, const QueryArguments& query);
+
 class NodeClient {
  public:
   explicit NodeClient(net::HttpAddress address) : address_(std::move(address)) {}
@@ -29,7 +32,8 @@ class NodeClient {
   /// The answer's JSON, of any status below 500 that has a body of ours. Errors: nobody answers, or
   /// what the node said in "error".
   Result<boost::json::value> get(std::string_view path, const QueryArguments& query = {}) const;
-  Result<boost::json::value> post(std::string_view path, const QueryArguments& query = {}) const;
+  Result<boost::json::value> post(std::string_view path, const QueryArguments& query = {},
+                                  std::string body = {}) const;
   /// The array `key` of all pages of a list.
   Result<boost::json::array> get_all(std::string_view path, std::string_view key,
                                      QueryArguments query = {}) const;
@@ -39,7 +43,7 @@ class NodeClient {
 
  private:
   Result<boost::json::value> ask(std::string method, std::string_view path,
-                                 const QueryArguments& query) const;
+                                 const QueryArguments& query, std::string body = {}) const;
   net::HttpAddress address_;
 };
 

@@ -1,9 +1,11 @@
-// The commands and their flags (the developer's: developer_arguments.cpp).
+// The commands and their flags (further ones: developer_arguments.cpp,
+// network_arguments.cpp).
 #include "cli/run_cli.hpp"
 
 #include "cli/command_tree.hpp"
 #include "cli/config_commands.hpp"
 #include "cli/developer_arguments.hpp"
+#include "cli/network_arguments.hpp"
 #include "cli/operator_commands.hpp"
 #include "cli/terminal.hpp"
 
@@ -41,7 +43,7 @@ struct Choices {
 class CommandLine {
  public:
   CommandLine(const Commands& commands, const Console& console)
-      : commands_(commands), console_(console), developer_(console) {
+      : commands_(commands), console_(console), developer_(console), network_(console) {
     app_.name("rooster");
     app_.require_subcommand(1);
     app_.fallthrough();
@@ -52,11 +54,12 @@ class CommandLine {
     add_config_commands();
     add_machine_commands();
     add_looking_commands();
-    developer_.add_to(
-        app_,
-        [this](CLI::App& parent, const std::string& name, const std::string& help,
-               std::function<int()> action) { return add(parent, name, help, std::move(action)); },
-        choices_.config_file, choices_.as_json);
+    const auto below = [this](CLI::App& parent, const std::string& name, const std::string& help,
+                              std::function<int()> action) {
+      return add(parent, name, help, std::move(action));
+    };
+    developer_.add_to(app_, below, choices_.config_file, choices_.as_json);
+    network_.add_to(app_, below, choices_.config_file, choices_.as_json);
     add_completion();
   }
 
@@ -266,6 +269,7 @@ class CommandLine {
   const Console& console_;
   Choices choices_;
   DeveloperArguments developer_;
+  NetworkArguments network_;
   std::function<int()> action_;
   CLI::App app_{"Rooster: an HTTPS edge proxy for apps that sleep"};
 };
