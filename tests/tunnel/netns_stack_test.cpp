@@ -56,12 +56,13 @@ Task<> exchange(Loop& loop, TaskGroup& group, Dialled connection, std::size_t& r
   std::string piece(64 * 1024, 'x');
   std::size_t sent = 0;
   bool ended = false;
-  while (!ended || sent < kBytes || stream.has_pending()) {
+  for (;;) {
     while (sent < kBytes && !stream.has_pending()) {
       if (!stream.write(piece)) co_return {};
       sent += piece.size();
       if (sent == kBytes) stream.shutdown_write();
     }
+    if (ended && sent == kBytes && !stream.has_pending()) break;
     const Interest both{&stream.pollable(), static_cast<std::uint8_t>(
                                                 (ended ? 0 : Pollable::kReadable) |
                                                 (stream.has_pending() ? Pollable::kWritable : 0))};
