@@ -26,7 +26,6 @@
 #include "core/log_thread.hpp"
 #include "core/metrics.hpp"
 #include "keeper/client.hpp"
-#include "net/connect_call.hpp"
 #include "net/http_server.hpp"
 #include "net/listen.hpp"
 #include "proxy/access_log.hpp"
@@ -92,8 +91,6 @@ class Server {
   admin::GatewayFacts gateway_facts() const;
   std::optional<PrivateSide> private_side(WorkerId worker, std::vector<Descriptor>& listeners);
   Result<> start_workers();
-  Task<net::HttpReply> connect_operator(const net::HttpRequest& request);
-  Task<> hand_to_worker(Stream& stream, std::string input);
   Result<> start_admin();
   void stop_admin(std::function<void()> done);
   void start_control();
@@ -472,6 +469,13 @@ void Server::start_control() {
     private_api_ = std::make_unique<admin::PrivateApi>(*node_, *exec_api_, *admin_network_);
   }
   api_ = std::make_unique<admin::Api>(*node_, admin_network_.get());
+  api_->set_exec(*exec_api_);
+  if (private_network_) {
+    api_->set_connect([this](Descriptor connection, std::string input) {
+      const std::size_t worker = next_worker_.fetch_add(1) % workers_.size();
+      workers_[worker]->serve_operator(std::move(connection), std::move(input));
+    });
+  }
   keeper_watch_ = std::make_unique<Watch>(
       loop_, keeper_.fd(),
       [this] {
@@ -523,30 +527,6 @@ void Server::check_certificates() {
   certificate_timer_->set(Clock::now() + kCertificateCheck);
 }
 
-// An operator's way into the private network: a worker goes on with the connection.
-Task<net::HttpReply> Server::connect_operator(const net::HttpRequest& request) {
-  net::ConnectCall call{.only_wake = request.field(net::kWakeField) == "only"};
-  const auto target = net::ConnectTarget::parse(request.target);
-  if (!target || !private_network_) {
-    co_return admin::refusal_of(
-        {Fault::BadRequest, Reached::No,
-         target ? "this node has no private network; add [wireguard] to its rooster.toml"
-                : "CONNECT wants <name>:<port>"});
-  }
-  call.target = *target;
-  net::HttpReply reply{.status = 0};
-  reply.takeover = [this, call](Stream& stream, std::string input, Waiter&) {
-    return hand_to_worker(stream, net::encode_connect(call) + input);
-  };
-  co_return reply;
-}
-
-Task<> Server::hand_to_worker(Stream& stream, std::string input) {
-  const std::size_t worker = next_worker_.fetch_add(1) % workers_.size();
-  workers_[worker]->serve_operator(stream.release().fd, std::move(input));
-  co_return {};
-}
-
 Result<> Server::start_admin() {
   auto listener = net::listen_unix(config_->node.fixed.admin_socket, 0600);
   if (!listener) return fail(listener.error());
@@ -563,7 +543,6 @@ Result<> Server::start_admin() {
     }
     admin_ = std::make_unique<net::HttpServer>(
         background_.loop(), std::move(fd), [this](const net::HttpRequest& request, Waiter& waiter) {
-          if (request.method == "CONNECT") return connect_operator(request);
           return api_->handle(request, waiter);
         });
   });
