@@ -214,7 +214,7 @@ Task<ExecEnd> ExecSession::run(std::string first) {
   const bool is_interrupted = waiter_.is_interrupted();
   co_await end_pumps();
   end_.status = process_.status();
-  process_.on_end({});
+  process_.on_end([] {});
   if (end_.status && !end_.client_left && !is_interrupted) {
     client_.write(net::encode_exec_exit(*end_.status));
     co_await drain(client_, waiter_, Clock::now() + times_.client_silence, Fault::ClientLeft,

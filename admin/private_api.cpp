@@ -2,6 +2,7 @@
 
 #include "admin/app_json.hpp"
 #include "core/json_text.hpp"
+#include "core/log.hpp"
 
 namespace rooster::admin {
 
@@ -16,10 +17,27 @@ Task<HttpReply> PrivateApi::handle(const HttpRequest& request, Waiter& waiter) {
   if (auto exec = ExecPath::parse(path); exec && request.method == "POST") {
     co_return co_await exec_.as_peer(request, std::move(*exec), waiter);
   }
+  if (path == "/v1/status" && request.method == "GET") co_return co_await status(request, waiter);
   if (path.starts_with(kApps) && request.method == "GET") {
     co_return co_await app(request, net::decode_query(path.substr(kApps.size())), waiter);
   }
   co_return refusal_of(Error(Fault::NoRoute, "no such endpoint"));
+}
+
+Task<HttpReply> PrivateApi::status(const HttpRequest& request, Waiter& waiter) {
+  const auto peer = co_await find_caller(network_, request, waiter);
+  if (!peer) co_return refusal_of(peer.error());
+  const auto status = co_await node_.status(waiter);
+  if (!status) co_return refusal_of(status.error());
+  std::string body;
+  JsonWriter(body)
+      .begin_object()
+      .field("version", ROOSTER_VERSION)
+      .field("region", status->region)
+      .field("started", format_time(status->started))
+      .end_object();
+  body += '\n';
+  co_return HttpReply::json(std::move(body));
 }
 
 Task<HttpReply> PrivateApi::app(const HttpRequest& request, std::string name, Waiter& waiter) {

@@ -11,6 +11,7 @@
 
 namespace rooster::admin {
 
+///   GET  /v1/status                                 version, region, and when it was started
 ///   GET  /v1/apps/{app}                             its machines
 ///   POST /v1/apps/{app}/machines/{machine}/exec     Upgrade: rooster-exec/1, with a token
 class PrivateApi {
@@ -22,6 +23,7 @@ class PrivateApi {
   Task<net::HttpReply> handle(const net::HttpRequest& request, Waiter& waiter);
 
  private:
+  Task<net::HttpReply> status(const net::HttpRequest& request, Waiter& waiter);
   Task<net::HttpReply> app(const net::HttpRequest& request, std::string name, Waiter& waiter);
 
   Node& node_;

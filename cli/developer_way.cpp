@@ -1,6 +1,7 @@
 #include "cli/developer_way.hpp"
 
 #include "cli/node_client.hpp"
+#include "cli/tunnel_way.hpp"
 #include "config/parse_app.hpp"
 
 #include <cstdlib>
@@ -28,7 +29,8 @@ std::string no_app_text() {
          "specify with the -a flag";
 }
 
-Result<std::unique_ptr<Way>> choose_way(const DeveloperOptions& options, Loop&, Way::Tell) {
+Result<std::unique_ptr<Way>> choose_way(const DeveloperOptions& options, Loop& loop,
+                                        Way::Tell tell) {
   const char* const environment = std::getenv("ROOSTER_ADMIN");
   const bool on_node =
       !options.config_file.empty() ||
@@ -43,10 +45,21 @@ Result<std::unique_ptr<Way>> choose_way(const DeveloperOptions& options, Loop&, 
     }
     return std::make_unique<AdminWay>(admin->unix_path);
   }
-  return fail(Fault::Internal,
-              "no way into the network: run the line that `rooster tokens create` printed for you "
-              "(rooster login https://...), give a peer's file with --peer <file>, or on the node "
-              "itself -c rooster.toml");
+  if (!options.peer_file.empty()) {
+    auto way = TunnelWay::by_file(loop, options, std::move(tell));
+    if (!way) return fail(way.error());
+    return std::move(*way);
+  }
+  auto login = find_login(options.network);
+  if (!login) {
+    return fail(login.error().fault,
+                login.error().detail +
+                    "; or give a peer's file with --peer <file>, or on the node itself -c "
+                    "rooster.toml");
+  }
+  auto way = TunnelWay::by_login(loop, options, std::move(*login), std::move(tell));
+  if (!way) return fail(way.error());
+  return std::move(*way);
 }
 
 }  // namespace rooster::cli

@@ -40,7 +40,8 @@ ProxySession::ProxySession(Loop& loop, Way& way, ProxyOptions options, const Con
       acceptors_(loop),
       connections_(loop),
       buffer_(std::make_unique<char[]>(kBufferBytes)),
-      ticker_(loop, [this] { tick(); }) {}
+      ticker_(loop, [this] { tick(); }),
+      start_watch_(way) {}
 
 ProxySession::~ProxySession() = default;
 
@@ -100,6 +101,7 @@ Task<int> ProxySession::begin_and_wait(Waiter& waiter) {
       acceptors_.spawn(accept_loop(one, *listeners_.back()));
     }
   }
+  connections_.spawn(watch_start());
   if (options_.watch_input) {
     input_end_ = std::make_unique<InputEnd>(loop_, [this] {
       stops_ += 2;
@@ -160,6 +162,11 @@ Task<> ProxySession::find_target(net::ConnectTarget target, FirstAnswer& given) 
   }
   know("");
   co_return {};
+}
+
+Task<> ProxySession::watch_start() {
+  Waiter waiter(connections_);
+  co_return co_await start_watch_.begin(waiter);
 }
 
 Task<> ProxySession::accept_loop(const BoundMapping& bound, Pollable& listener) {
@@ -229,7 +236,10 @@ Task<> ProxySession::carry(Stream& local, const net::ConnectTarget& remote, Wait
   if (is_cut) net::reset_at_close(local);
   if (end->a_broke || is_cut) net::reset_at_close(*connected.stream);
   if (end->b_broke) {
-    voice_.failure(remote, lost_line(remote, way_.why_lost()), loop_.now());
+    local.close();  // at once: why it was lost may take a while to learn
+    const auto why = co_await start_watch_.why_lost(waiter);
+    if (!why) co_return why.error();
+    voice_.failure(remote, lost_line(remote, *why), loop_.now());
   } else {
     voice_.detail(fmt::format("connection to {} ended: {} bytes out, {} in", remote.to_string(),
                               end->forth, end->back));

@@ -7,6 +7,7 @@
 #include "cli/local_ports.hpp"
 #include "cli/proxy_voice.hpp"
 #include "cli/signals.hpp"
+#include "cli/start_watch.hpp"
 #include "cli/way.hpp"
 #include "core/loop.hpp"
 
@@ -51,6 +52,7 @@ class ProxySession {
   Task<> main();
   Task<int> begin_and_wait(Waiter& waiter);
   Task<bool> find_targets(Waiter& waiter);
+  Task<> watch_start();
   Task<> find_target(net::ConnectTarget target, FirstAnswer& answer);
   Task<> accept_loop(const BoundMapping& bound, Pollable& listener);
   Task<> serve(Descriptor descriptor, net::ConnectTarget remote);
@@ -74,6 +76,7 @@ class ProxySession {
   std::unique_ptr<char[]> buffer_;
   Timer ticker_;
   SleepWatch sleep_watch_;
+  StartWatch start_watch_;
   std::optional<Signals> signals_;
   std::unique_ptr<ChildProgram> child_;
   std::unique_ptr<InputEnd> input_end_;

@@ -315,7 +315,12 @@ TEST_F(ExecApiTest, ListsTheMachinesOfAnAppThatThePeerMayReach) {
   EXPECT_EQ(answer.status, 200);
   EXPECT_TRUE(answer.body.contains(R"("private_ip":"fdaa:0:1:0:2:3:4:2")")) << answer.body;
   EXPECT_EQ(call(peer_->address, "", "GET", "/v1/apps/nothing").status, 404);
-  EXPECT_EQ(call(peer_->address, token_.text, "GET", "/v1/status").status, 404);
+  const Answer status = call(peer_->address, "", "GET", "/v1/status");
+  EXPECT_EQ(status.status, 200);
+  EXPECT_TRUE(status.body.contains(R"("started":")")) << status.body;
+  EXPECT_FALSE(status.body.contains("config")) << "nothing of the node's own";
+  EXPECT_EQ(call(*IpAddress::parse("fdaa:0:1:0:2:3:4:2"), "", "GET", "/v1/status").status, 403);
+  EXPECT_EQ(call(peer_->address, token_.text, "GET", "/v1/config").status, 404);
   EXPECT_EQ(call(peer_->address, token_.text, "POST", "/v1/machines/x/stop").status, 404);
 }
 
