@@ -1,10 +1,11 @@
 #!/usr/bin/python3
 """CPU time per DNS query: Rooster's name server beside Knot DNS and dnsmasq, which hold the same names.
 
-    bench/dns.py [--build DIR] [--apps 10000] [--rounds 5] [--seconds 3] [--servers rooster,knot,dnsmasq]
+    bench/dns.py [--build DIR] [--apps 10000] [--rounds 5] [--seconds 3] [--rate 0] [--servers rooster,knot,dnsmasq]
 
 All stand ready from the start on core 0; dnsperf, on core 1, asks them one after another in rotating order, over
 UDP with EDNS: `hit` for apps that are there (AAAA), `miss` for such that are not. Every answer's code is checked.
+--rate: that many queries a second, where nearly each one wakes the server; 0: as fast as 100 at a time go.
 """
 
 import argparse
@@ -87,9 +88,10 @@ def dnsmasq(args, folder):
                   first_line("dnsmasq", "--version"), port)
 
 
-def dnsperf(port, questions, seconds, cores):
-    out = subprocess.run(["dnsperf", "-s", HOST, "-p", str(port), "-d", str(questions), "-l", str(seconds), "-c", "8",
-                          "-q", "100", "-e", "-t", "5"], capture_output=True, text=True, check=True,
+def dnsperf(port, questions, args, cores):
+    pace = ["-Q", str(args.rate)] if args.rate else []
+    out = subprocess.run(["dnsperf", "-s", HOST, "-p", str(port), "-d", str(questions), "-l", str(args.seconds), "-c",
+                          "8", "-q", "100", "-e", "-t", "5", *pace], capture_output=True, text=True, check=True,
                          preexec_fn=harness.pin(cores)).stdout
     completed = int(re.search(r"Queries completed:\s+(\d+)", out).group(1))
     lost = int(re.search(r"Queries lost:\s+(\d+)", out).group(1))
@@ -128,7 +130,7 @@ def measure(servers, questions, args, cores):
             turn = number % len(order)
             for name in order[turn:] + order[:turn]:
                 before = servers[name].cpu()
-                result = dnsperf(servers[name].port, file, args.seconds, cores)
+                result = dnsperf(servers[name].port, file, args, cores)
                 cpu = (servers[name].cpu() - before) / max(result["completed"], 1)
                 wrong += result["lost"] + result["completed"] - result["codes"].get(CODES[kind], 0)
                 figures[kind][name].append((cpu * 1e6, result["rate"]))
@@ -154,6 +156,7 @@ def parse_arguments():
     parser.add_argument("--apps", type=int, default=10000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--rate", type=int, default=0)
     parser.add_argument("--servers", default="rooster,knot,dnsmasq")
     return parser.parse_args()
 
