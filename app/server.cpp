@@ -305,7 +305,7 @@ admin::GatewayFacts Server::gateway_facts() const {
   const config::NodeConfig& node = config_->node;
   admin::GatewayFacts facts{
       .public_key = tunnel::PrivateKey(private_network_->private_key()).public_key().bytes,
-      .endpoint = node.wireguard_endpoint(),
+      .endpoint = node.wireguard_endpoint(private_network_->gateway().port()),
       .login_url = "https://" + node.gateway_host(),
       .pin = certificates_.pin(),
       .region = node.reloadable.region,

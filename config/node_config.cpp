@@ -26,10 +26,15 @@ std::string NodeConfig::gateway_host() const {
   return std::string(kGatewayName) + '.' + reloadable.domain;
 }
 
-std::string NodeConfig::wireguard_endpoint() const {
+std::string NodeConfig::wireguard_endpoint(std::uint16_t bound_port) const {
   if (!fixed.wireguard) return {};
-  if (!fixed.wireguard->endpoint.empty()) return fixed.wireguard->endpoint;
-  return gateway_host() + ':' + std::to_string(fixed.wireguard->listen.port);
+  std::string endpoint = fixed.wireguard->endpoint;
+  if (endpoint.empty()) {
+    endpoint = gateway_host() + ':' + std::to_string(fixed.wireguard->listen.port);
+  }
+  if (!endpoint.ends_with(":0")) return endpoint;
+  endpoint.pop_back();
+  return endpoint + std::to_string(bound_port);
 }
 
 }  // namespace rooster::config

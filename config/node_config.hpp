@@ -91,8 +91,9 @@ struct NodeConfig {
 
   /// "rooster.<domain>".
   std::string gateway_host() const;
-  /// Where peers send their datagrams: [wireguard] endpoint, or its default. "": no [wireguard].
-  std::string wireguard_endpoint() const;
+  /// Where peers send their datagrams: [wireguard] endpoint, or its default; `bound_port` stands
+  /// for a port of 0 in either. "": no [wireguard].
+  std::string wireguard_endpoint(std::uint16_t bound_port = 0) const;
   friend bool operator==(const NodeConfig&, const NodeConfig&) = default;
 };
 

@@ -137,6 +137,15 @@ TEST(ParseNode, AnEmptyWireguardTableHasEveryDefault) {
   EXPECT_EQ(node.reloadable.peer_timeout, 15min);
 }
 
+TEST(ParseNode, AFreePortIsToldAsItWasBound) {
+  EXPECT_EQ(node_of("[wireguard]\nlisten = ':0'\n").wireguard_endpoint(4242),
+            "rooster.app.dev:4242");
+  EXPECT_EQ(node_of("[wireguard]\nendpoint = '127.0.0.1:0'\n").wireguard_endpoint(4242),
+            "127.0.0.1:4242");
+  EXPECT_EQ(node_of("[wireguard]\nlisten = ':70'\n").wireguard_endpoint(4242),
+            "rooster.app.dev:70");
+}
+
 TEST(ParseNode, ReadsEveryKeyOfThePrivateNetwork) {
   const auto node = node_of(R"(
 [wireguard]
