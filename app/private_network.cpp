@@ -215,6 +215,7 @@ void PrivateNetwork::adopt(const std::vector<machines::AppViewPtr>& views) {
   }
   gateway_->adopt(std::move(changes));
   flush();
+  registry_.flush();  // addresses given to what is new
 }
 
 PrivateNetwork::Caught PrivateNetwork::caught_by(const machines::AppView& view) const {
