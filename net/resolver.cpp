@@ -7,12 +7,23 @@
 #include <cstring>
 #include <list>
 #include <map>
+#include <string_view>
 #include <unordered_map>
 
+#include <strings.h>
 #include <sys/time.h>
 
 namespace rooster::net {
 namespace {
+
+// Names below "localhost" never leave the host (RFC 6761 §6.3); the name itself is /etc/hosts' to
+// say.
+bool is_below_localhost(std::string_view name) {
+  constexpr std::string_view kEnd = ".localhost";
+  if (name.ends_with('.')) name.remove_suffix(1);
+  return name.size() > kEnd.size() &&
+         ::strncasecmp(name.data() + name.size() - kEnd.size(), kEnd.data(), kEnd.size()) == 0;
+}
 
 using namespace std::chrono_literals;
 
@@ -190,6 +201,9 @@ Resolver::~Resolver() = default;
 Task<Resolved> Resolver::resolve(std::string text, Waiter& waiter, TimePoint deadline) {
   Impl& impl = *impl_;
   if (const auto address = IpAddress::parse(text)) co_return Resolved{{*address}, kNever};
+  if (is_below_localhost(text)) {
+    co_return Resolved{{IpAddress::v4(INADDR_LOOPBACK), *IpAddress::parse("::1")}, kNever};
+  }
   if (impl.channel == nullptr) {
     co_return Error(Fault::UpstreamUnresolved, Reached::No, "the resolver could not be set up");
   }

@@ -126,6 +126,15 @@ TEST_F(ResolverTest, AsksOnceForManyAndThenFromItsCache) {
   EXPECT_EQ(server.questions(), 2);  // A and AAAA
 }
 
+TEST_F(ResolverTest, NamesBelowLocalhostNeverLeaveTheHost) {
+  Resolver resolver(loop, options());
+  const auto found = resolve(resolver, "rooster.app.localhost");
+  ASSERT_TRUE(found);
+  ASSERT_FALSE(found->addresses.empty());
+  EXPECT_EQ(found->addresses.front().to_string(), "127.0.0.1");
+  EXPECT_EQ(server.questions(), 0);
+}
+
 TEST_F(ResolverTest, KeepsTheLastGoodAnswer) {
   auto wanted = options();
   wanted.min_life = 0s;
