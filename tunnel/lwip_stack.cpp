@@ -3,6 +3,7 @@
 #include "tunnel/lwip_connection.hpp"
 #include "tunnel/lwip_port.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <optional>
@@ -15,6 +16,8 @@
 #include <lwip/tcp.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 namespace rooster::tunnel {
 
@@ -60,7 +63,7 @@ bool is_unroutable(const IpAddress& address) {
 
 class LwipStack final : public Stack {
  public:
-  LwipStack(Loop& loop, const LwipOptions& options, Descriptor event);
+  LwipStack(Loop& loop, const LwipOptions& options, Descriptor event, Descriptor timer);
   ~LwipStack() override;
 
   const char* name() const override { return "lwip"; }
@@ -86,15 +89,16 @@ class LwipStack final : public Stack {
   bool may_refuse_datagram();
   bool is_full() const;
   void send_again();
-  void tick();
+  Task<> serve_timer();
   void keep_ticking();
+  void set_timer(std::chrono::milliseconds interval);
   Result<Dialled> bridge(std::unique_ptr<LwipConnection> connection);
 
   Loop& loop_;
   LwipOptions options_;
   LwipMemory memory_;
   TaskGroup group_;
-  Timer ticker_;
+  Pollable timer_;  // in the loop's set: exact whichever way the loop runs
   bool is_ticking_ = false;
   netif interface_{};
   LwipPort port_;
@@ -106,11 +110,11 @@ class LwipStack final : public Stack {
   TimePoint refusals_since_{};
 };
 
-LwipStack::LwipStack(Loop& loop, const LwipOptions& options, Descriptor event)
+LwipStack::LwipStack(Loop& loop, const LwipOptions& options, Descriptor event, Descriptor timer)
     : loop_(loop),
       options_(options),
       group_(loop),
-      ticker_(loop, [this] { tick(); }),
+      timer_(loop, std::move(timer)),
       port_(
           std::move(event), [this](Packet packet) { return input(packet); },
           [this] { send_again(); }) {
@@ -125,6 +129,7 @@ LwipStack::LwipStack(Loop& loop, const LwipOptions& options, Descriptor event)
   netif_set_up(&interface_);
   interface_.ip6_addr[0] = to_lwip(options.address);
   interface_.ip6_addr_state[0] = IP6_ADDR_PREFERRED;
+  group_.spawn(serve_timer());
 }
 
 LwipStack::~LwipStack() {
@@ -344,15 +349,30 @@ bool LwipStack::may_refuse_datagram() {
 // ---- time
 
 void LwipStack::keep_ticking() {
-  if (is_ticking_ || (tcp_active_pcbs == nullptr && tcp_tw_pcbs == nullptr)) return;
-  is_ticking_ = true;
-  ticker_.set(loop_.now() + std::chrono::milliseconds(TCP_TMR_INTERVAL));
+  const bool is_needed = tcp_active_pcbs != nullptr || tcp_tw_pcbs != nullptr;
+  if (is_needed == is_ticking_) return;
+  is_ticking_ = is_needed;
+  set_timer(std::chrono::milliseconds(is_needed ? TCP_TMR_INTERVAL : 0));
 }
 
-void LwipStack::tick() {
-  is_ticking_ = false;
-  tcp_tmr();
-  keep_ticking();
+void LwipStack::set_timer(std::chrono::milliseconds interval) {
+  itimerspec when{};
+  when.it_interval.tv_nsec = std::chrono::nanoseconds(interval).count();
+  when.it_value = when.it_interval;
+  ::timerfd_settime(timer_.fd(), 0, &when, nullptr);
+}
+
+Task<> LwipStack::serve_timer() {
+  Waiter waiter(group_);
+  while (co_await waiter.wait(kNever, {&timer_, Pollable::kReadable}) != Woke::Interrupted) {
+    std::uint64_t ticks = 0;
+    (void)!::read(timer_.fd(), &ticks, sizeof ticks);
+    timer_.clear(Pollable::kReadable);
+    // A busy loop is a little late; a process that was stopped is not made up for.
+    for (ticks = std::min<std::uint64_t>(ticks, 4); ticks > 0; --ticks) tcp_tmr();
+    keep_ticking();
+  }
+  co_return {};
 }
 
 // After the ring was full: whatever lwIP could not put into it goes now.
@@ -371,11 +391,12 @@ Result<std::unique_ptr<Stack>> make_lwip_stack(Loop& loop, const LwipOptions& op
     return fail(Fault::Internal, "there is one lwIP stack in a process, and it is in use");
   }
   Descriptor event(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-  if (!event) {
+  Descriptor timer(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  if (!event || !timer) {
     LwipStack::is_alive = false;
     return fail(Fault::Internal, "no descriptor for lwIP");
   }
-  return std::make_unique<LwipStack>(loop, options, std::move(event));
+  return std::make_unique<LwipStack>(loop, options, std::move(event), std::move(timer));
 }
 
 }  // namespace rooster::tunnel
