@@ -16,6 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kResolveTime = 4s;
+constexpr auto kImpatience = 2s;      // a dial without a sign of life: is the link still there?
 constexpr auto kWebsocketTime = 10s;  // TCP, TLS and the upgrade
 constexpr std::size_t kMaxEndpoints = 4;
 constexpr std::size_t kMaxPingBytes = 1200;
@@ -203,7 +204,10 @@ void Client::pilot() {
   if (piloting_ || stopping_) return;  // what an action brings about is seen by the loop below
   piloting_ = true;
   for (int round = 0; round < 8; ++round) {
-    for (const LinkReport& report : pilot_.take_reports()) report_(report);
+    for (LinkReport& report : pilot_.take_reports()) {
+      if (report.kind == LinkReport::Kind::Lost) report.after = silence();
+      report_(report);
+    }
     const auto actions = pilot_.take_actions();
     if (actions.empty()) break;
     for (const LinkAction action : actions) perform(action);
@@ -381,6 +385,22 @@ Task<> Client::open_websocket() {
 }
 
 // ---- callers
+
+// How long nothing authentic has come.
+Duration Client::silence() const {
+  const PeerStatistics known = statistics();
+  if (!known.last_received) return {};
+  return std::max(tunnel_->now().boot - *known.last_received, Duration{});
+}
+
+Task<Dialled> Client::dial(Endpoint remote, Waiter& waiter, TimePoint deadline) {
+  const TimePoint began = loop_.now();
+  Timer impatience(loop_, [this, began] {
+    if (!stopping_ && silence() >= loop_.now() - began) initiate();
+  });
+  impatience.set(began + kImpatience);
+  co_return co_await stack_->dial(remote, waiter, deadline);
+}
 
 Task<> Client::wait_until_up(Waiter& waiter, TimePoint deadline) {
   while (!pilot_.is_up()) {

@@ -77,10 +77,9 @@ class Client {
   /// Waits until the link is up. Errors: UpstreamTimeout at the deadline, with what was tried; the
   /// interruption's fault.
   Task<> wait_until_up(Waiter& waiter, TimePoint deadline);
-  /// A connection through the tunnel. Errors: as Stack::dial.
-  Task<Dialled> dial(Endpoint remote, Waiter& waiter, TimePoint deadline) {
-    return stack_->dial(remote, waiter, deadline);
-  }
+  /// A connection through the tunnel; if nothing at all comes from the gateway meanwhile, the link
+  /// is made anew without waiting for WireGuard's 15 s. Errors: as Stack::dial.
+  Task<Dialled> dial(Endpoint remote, Waiter& waiter, TimePoint deadline);
   /// One ICMPv6 echo with `payload_bytes` (at most 1200). Errors: UpstreamTimeout at the deadline,
   /// UpstreamRefused ("address unreachable"), the interruption's fault.
   Task<PingReply> ping(IpAddress to, std::size_t payload_bytes, Waiter& waiter, TimePoint deadline);
@@ -112,6 +111,7 @@ class Client {
   void set_endpoint(const TunnelEndpoint& endpoint);
   void initiate();
   TunnelEndpoint first_udp() const;
+  Duration silence() const;
 
   Loop& loop_;
   ClientOptions options_;
