@@ -194,6 +194,9 @@ Result<> TunnelWay::connect() {
                                 .stack = stack_};
   if (gateway_) {
     const Login& login = gateway_->login();
+    if (!login.connect_to.empty() && endpoint->host == login.host) {
+      options.endpoints.front().host = login.connect_to;
+    }
     options.websocket =
         tunnel::HostPort{login.connect_to.empty() ? login.host : login.connect_to, login.port};
     options.websocket_name = login.host;
