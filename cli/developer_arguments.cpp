@@ -22,6 +22,7 @@ void DeveloperArguments::add_to(CLI::App& root, const Add& add, const std::strin
   add_proxy(root, add);
   add_console(root, add);
   add_dig(root, add);
+  add_ping(root, add);
 }
 
 void DeveloperArguments::take_program(std::vector<std::string>& arguments) {
@@ -81,6 +82,17 @@ void DeveloperArguments::add_dig(CLI::App& root, const Add& add) {
   dig->add_option("name", dig_words_, "[type] name; aaaa where no type is given")->required();
   dig->add_flag("-s,--short", dig_short_, "Only the answers");
   add_way_flags(dig);
+}
+
+void DeveloperArguments::add_ping(CLI::App& root, const Add& add) {
+  CLI::App* ping = add(root, "ping", "Echo requests through the tunnel; they wake nothing",
+                       [this] { return run_ping(options(), ping_, console_); });
+  ping->add_option("host", ping_.target,
+                   "gateway, a name.internal or an address; default: gateway");
+  ping->add_option("-n,--count", ping_.count, "So many; default: until Ctrl-C");
+  ping->add_option("-i,--interval", ping_.interval, "Between two, at least 100ms; default: 1s");
+  ping->add_option("-s,--size", ping_.payload_bytes, "Bytes in each, at most 1000; default: 12");
+  add_way_flags(ping);
 }
 
 }  // namespace rooster::cli

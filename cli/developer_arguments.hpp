@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cli/developer_way.hpp"
+#include "cli/ping_command.hpp"
 #include "cli/proxy_command.hpp"
 #include "cli/run_cli.hpp"
 #include "cli/ssh_console.hpp"
@@ -33,6 +34,7 @@ class DeveloperArguments {
   void add_proxy(CLI::App& root, const Add& add);
   void add_console(CLI::App& root, const Add& add);
   void add_dig(CLI::App& root, const Add& add);
+  void add_ping(CLI::App& root, const Add& add);
   DeveloperOptions options() const;
 
   const Console& console_;
@@ -41,6 +43,7 @@ class DeveloperArguments {
   DeveloperOptions options_;
   ProxyCommand proxy_;
   ConsoleCommand ssh_;
+  PingCommand ping_;
   std::vector<std::string> dig_words_;
   bool dig_short_ = false;
 };
