@@ -1,7 +1,7 @@
 #include "tunnel/client.hpp"
 
-#include "loop_pair.hpp"
 #include "net/dial.hpp"
+#include "tests/tunnel/loop_pair.hpp"
 
 #include <gtest/gtest.h>
 #include <openssl/evp.h>

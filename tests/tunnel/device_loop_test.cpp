@@ -1,6 +1,6 @@
 #include "tunnel/device_loop.hpp"
 
-#include "loop_pair.hpp"
+#include "tests/tunnel/loop_pair.hpp"
 
 #include <gtest/gtest.h>
 

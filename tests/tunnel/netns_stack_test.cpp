@@ -1,6 +1,6 @@
 #include "tunnel/netns_stack.hpp"
 
-#include "loop_pair.hpp"
+#include "tests/tunnel/loop_pair.hpp"
 #include "tunnel/lwip_stack.hpp"
 #include "tunnel/stack_choice.hpp"
 

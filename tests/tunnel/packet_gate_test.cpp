@@ -1,6 +1,6 @@
 #include "tunnel/packet_gate.hpp"
 
-#include "loop_pair.hpp"
+#include "tests/tunnel/loop_pair.hpp"
 #include "tunnel/checksum.hpp"
 
 #include <gtest/gtest.h>

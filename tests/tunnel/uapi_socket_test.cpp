@@ -1,7 +1,7 @@
 #include "tunnel/uapi_socket.hpp"
 
-#include "loop_pair.hpp"
 #include "net/unix_address.hpp"
+#include "tests/tunnel/loop_pair.hpp"
 
 #include <gtest/gtest.h>
 

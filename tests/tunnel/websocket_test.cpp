@@ -1,4 +1,4 @@
-#include "loop_pair.hpp"
+#include "tests/tunnel/loop_pair.hpp"
 #include "tunnel/websocket_frames.hpp"
 #include "tunnel/websocket_transport.hpp"
 
