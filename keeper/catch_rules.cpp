@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 
+#include <linux/netlink.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 
@@ -165,6 +166,8 @@ SourceKeys keys_of(const CatchRules::Source& source) {
 
 }  // namespace
 
+CatchRules::CatchRules() : socket_(NETLINK_NETFILTER) {}
+
 int CatchRules::install(std::uint32_t tun) {
   NftBatch batch(kTable);
   batch.add_table();
@@ -180,7 +183,7 @@ int CatchRules::install(std::uint32_t tun) {
   add_egress(batch);
   add_private(batch);
   add_arrivals(batch, tun);
-  return batch.commit();
+  return batch.commit(socket_);
 }
 
 int CatchRules::apply(const Catch& change) {
@@ -193,7 +196,7 @@ int CatchRules::apply(const Catch& change) {
   batch.add_elements("addresses", keys_of(change.add_addresses));
   batch.add_elements("ports", keys_of(change.add_ports));
   batch.add_elements("pings", keys_of(change.add_pings));
-  return batch.commit();
+  return batch.commit(socket_);
 }
 
 int CatchRules::add_source(const Source& source) {
@@ -202,7 +205,7 @@ int CatchRules::add_source(const Source& source) {
   batch.add_elements("sources", {keys.address});
   batch.add_elements("sources4", {keys.address_v4});
   batch.add_elements("networks", {keys.network});
-  return batch.commit();
+  return batch.commit(socket_);
 }
 
 int CatchRules::remove_source(const Source& source) {
@@ -211,7 +214,7 @@ int CatchRules::remove_source(const Source& source) {
   batch.remove_elements("sources", {keys.address});
   batch.remove_elements("sources4", {keys.address_v4});
   batch.remove_elements("networks", {keys.network});
-  return batch.commit();
+  return batch.commit(socket_);
 }
 
 }  // namespace rooster::keeper

@@ -22,19 +22,24 @@ inline constexpr std::uint32_t kCatchMark = 1;
 
 class CatchRules {
  public:
+  /// Of the calling process's network namespace, now and later.
+  CatchRules();
   /// `tun`: the device's index, 0 = none. Errors: errno; the rules are then not there.
-  static int install(std::uint32_t tun);
+  int install(std::uint32_t tun);
 
   /// The addresses and ports of `change`, in one transaction.
-  static int apply(const Catch& change);
+  int apply(const Catch& change);
 
   /// What may come from a machine's interface.
   struct Source {
     std::uint32_t index = 0;
     IpAddress address, address_v4;
   };
-  static int add_source(const Source& source);
-  static int remove_source(const Source& source);
+  int add_source(const Source& source);
+  int remove_source(const Source& source);
+
+ private:
+  NetlinkSocket socket_;  // closing one waits for what it removed: it stays open
 };
 
 }  // namespace rooster::keeper

@@ -1,6 +1,5 @@
 #include "keeper/hub_namespace.hpp"
 
-#include "keeper/catch_rules.hpp"
 #include "keeper/small_file.hpp"
 
 #include <array>
@@ -261,7 +260,7 @@ Reply HubNamespace::set_up_gateway(const Hub& hub, HubReady& ready) {
           {.destination = everything, .index = kLoopback, .is_local = true, .table = kCatchTable});
   }
   if (error != 0) return failure(error, "the hub's routes");
-  if (error = CatchRules::install(tun_); error != 0)
+  if (error = rules_.install(tun_); error != 0)
     ready.no_catch = failure(error, "nf_tables with TPROXY").text;
   has_rules_ = error == 0;
   // Without the rules nothing keeps machines and peers apart: nothing is listened for then.
@@ -286,7 +285,7 @@ Reply HubNamespace::change(const Catch& change) {
         return failure(error, "route to " + peer.address.to_string());
     }
   }
-  if (const int error = CatchRules::apply(change); error != 0) return failure(error, "catch");
+  if (const int error = rules_.apply(change); error != 0) return failure(error, "catch");
   return Done{};
 }
 
@@ -356,6 +355,7 @@ Reply HubNamespace::attach(Attach request) {
       return Failed{.error = EMFILE, .text = "no descriptors left for a namespace"};
     Reply done = connect_machine(request, machine, inside);
     if (std::holds_alternative<Failed>(done)) return done;
+    attached.address_v4 = machine.address_v4;
     attached.network = Descriptor(::fcntl(machine.network.get(), F_DUPFD_CLOEXEC, 3));
   }
   slots_.insert(machine.slot);
@@ -363,55 +363,82 @@ Reply HubNamespace::attach(Attach request) {
   return attached;
 }
 
+/// 0 or errno. A slot of our choice may still be taken by what a dead hub process has left.
+int HubNamespace::place_veth(Machine& machine, bool is_slot_chosen) {
+  constexpr int kTries = 64;
+  int error = 0;
+  for (int i = 0; i < kTries; ++i) {
+    error = add_veth(route_, {.name = "m" + std::to_string(machine.slot),
+                              .index = kFirstMachine + machine.slot,
+                              .far_name = "eth0",
+                              .far_index = kMachineEnd,
+                              .far = machine.network.get()});
+    if ((error != EEXIST && error != EBUSY) || !is_slot_chosen) break;
+    machine.slot = free_slot();
+  }
+  machine.address_v4 = IpAddress::v4(kMachinesV4 | machine.slot);
+  return error;
+}
+
 Reply HubNamespace::connect_machine(const Attach& request, Machine& machine,
                                     NetlinkSocket& inside) {
-  const std::uint32_t index = kFirstMachine + machine.slot;
   const IpAddress hub_v4 = IpAddress::v4(kHubV4);
-  int error = add_veth(route_, {.name = "m" + std::to_string(machine.slot),
-                                .index = index,
-                                .far_name = "eth0",
-                                .far_index = kMachineEnd,
-                                .far = machine.network.get()});
+  int error = place_veth(machine, request.address_v4 == IpAddress());
   if (error != 0) return failure(error, "a veth pair");
+  const std::uint32_t index = kFirstMachine + machine.slot;
   const auto step = [&error](int result) {
     if (error == 0) error = result;
   };
-  step(add_route(
-      route_,
-      {.destination = prefix_of_machine(request.address), .bits = kMachineBits, .index = index}));
-  step(add_route(
-      route_, {.destination = machine.address_v4, .bits = 32, .index = index, .source = hub_v4}));
-  step(CatchRules::add_source(
-      {.index = index, .address = machine.address, .address_v4 = machine.address_v4}));
-  step(set_link_up(inside, kLoopback, 0));
   step(set_link_up(inside, kMachineEnd, 0));
+  step(set_link_up(inside, kLoopback, 0));
   step(add_address(inside, kMachineEnd, machine.address, kMachineBits));
   step(add_address(inside, kMachineEnd, machine.address_v4, 32));
   step(add_route(inside, {.index = kMachineEnd, .gateway = hub_link_address()}));
   step(add_route(inside,
                  {.destination = IpAddress::v4(0), .index = kMachineEnd, .gateway = hub_v4}));
-  if (error == 0) {
-    wait_for_carrier(inside, kMachineEnd);
-    wait_for_carrier(route_, index);
-    return Done{};
+  step(add_route(
+      route_,
+      {.destination = prefix_of_machine(request.address), .bits = kMachineBits, .index = index}));
+  step(add_route(
+      route_, {.destination = machine.address_v4, .bits = 32, .index = index, .source = hub_v4}));
+  step(rules_.add_source(
+      {.index = index, .address = machine.address, .address_v4 = machine.address_v4}));
+  if (error != 0) {
+    disconnect_machine(machine);
+    return failure(error, "a machine's network");
   }
-  remove_link(route_, index);
-  CatchRules::remove_source(
+  wait_for_carrier(inside, kMachineEnd);
+  wait_for_carrier(route_, index);
+  return Done{};
+}
+
+/// Its sockets may live on in other hands: the way in and out is gone at once. The link itself
+/// takes the kernel some 20 ms, with all its network configuration locked: later.
+void HubNamespace::disconnect_machine(const Machine& machine) {
+  const std::uint32_t index = kFirstMachine + machine.slot;
+  rules_.remove_source(
       {.index = index, .address = machine.address, .address_v4 = machine.address_v4});
-  return failure(error, "a machine's network");
+  remove_route(
+      route_,
+      {.destination = prefix_of_machine(machine.address), .bits = kMachineBits, .index = index});
+  remove_route(route_, {.destination = machine.address_v4, .bits = 32, .index = index});
+  slots_.insert(machine.slot);
+  old_links_.push_back(machine.slot);
+}
+
+void HubNamespace::tidy() {
+  if (old_links_.empty()) return;
+  const std::uint16_t slot = old_links_.front();
+  old_links_.pop_front();
+  remove_link(route_, kFirstMachine + slot);  // it may have gone with its other end
+  slots_.erase(slot);
 }
 
 Reply HubNamespace::detach(const Detach& request) {
   const auto found = machines_.find(request.machine);
   if (found == machines_.end())
     return Failed{.error = ESRCH, .text = "machine " + request.machine + " has no namespace"};
-  const Machine& machine = found->second;
-  const std::uint32_t index = kFirstMachine + machine.slot;
-  // Its sockets may live on in other hands: the way in and out is gone at once.
-  remove_link(route_, index);
-  CatchRules::remove_source(
-      {.index = index, .address = machine.address, .address_v4 = machine.address_v4});
-  slots_.erase(machine.slot);
+  disconnect_machine(found->second);
   machines_.erase(found);
   return Done{};
 }

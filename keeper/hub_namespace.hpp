@@ -2,9 +2,11 @@
 // listeners, sockets, and a network namespace for each machine.
 #pragma once
 
+#include "keeper/catch_rules.hpp"
 #include "keeper/netlink.hpp"
 #include "keeper/protocol.hpp"
 
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -18,6 +20,9 @@ class HubNamespace {
 
   /// Does it; requests that are not the hub's get Failed EOPNOTSUPP.
   Reply answer(Request request);
+  /// What can wait until nobody asks; tidy() does a piece of it.
+  bool has_leftovers() const { return !old_links_.empty(); }
+  void tidy();
 
  private:
   struct Machine {
@@ -32,18 +37,22 @@ class HubNamespace {
   Reply change(const Catch& change);
   Reply make_sockets(const Sockets& request);
   Reply attach(Attach request);
+  int place_veth(Machine& machine, bool is_slot_chosen);
   Reply connect_machine(const Attach& request, Machine& machine, NetlinkSocket& inside);
+  void disconnect_machine(const Machine& machine);
   Reply detach(const Detach& request);
   std::uint16_t free_slot();
   bool enter(int network) const;
 
   Descriptor own_;  // the hub's namespace, to come back to
   NetlinkSocket route_;
+  CatchRules rules_;
   bool is_gateway_ = true;
   bool has_rules_ = false;
   std::uint32_t tun_ = 0;
   std::map<std::string, Machine> machines_;
   std::set<std::uint16_t> slots_;
+  std::deque<std::uint16_t> old_links_;  // of machines that are gone; their slots are not free yet
   std::uint16_t last_slot_ = 0;
 };
 

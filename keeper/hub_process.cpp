@@ -85,7 +85,12 @@ bool send_waiting(int channel, const Packet& packet) {
 /// Until its other end closes.
 void serve(int channel, bool is_new) {
   HubNamespace hub(is_new);
-  while (wait_for(channel, POLLIN, -1)) {
+  while (true) {
+    const bool is_asked = wait_for(channel, POLLIN, hub.has_leftovers() ? 0 : -1);
+    if (!is_asked) {
+      hub.tidy();
+      continue;
+    }
     Packet packet;
     const Receiving got = receive_packet(channel, packet);
     if (got == Receiving::Gone) return;

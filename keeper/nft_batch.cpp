@@ -111,13 +111,12 @@ void NftBatch::clear(std::string_view set) {
   batch_.attribute(NFTA_SET_ELEM_LIST_SET, set);
 }
 
-int NftBatch::commit() {
+int NftBatch::commit(NetlinkSocket& socket) {
   batch_.begin(NFNL_MSG_BATCH_END, 0);
   nfgenmsg head = {};
   head.res_id = htons(NFNL_SUBSYS_NFTABLES);
   batch_.add(head);
-  NetlinkSocket socket(NETLINK_NETFILTER);
-  return socket ? socket.send(batch_) : errno;
+  return socket ? socket.send(batch_) : EBADF;
 }
 
 NftRule::NftRule(NftBatch& batch, std::string_view chain) : batch_(batch.batch_) {

@@ -30,7 +30,7 @@ class NftBatch {
   void clear(std::string_view set);
 
   /// 0 or errno; all of it or nothing.
-  int commit();
+  int commit(NetlinkSocket& socket);
 
  private:
   friend class NftRule;
