@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from node import BINARY
+from node import BINARY, eventually
 
 KEY = base64.b64encode(b"\x09" * 32).decode()
 KEYS = [base64.b64encode(bytes([n]) * 32).decode() for n in range(20, 40)]
@@ -200,3 +200,27 @@ def test_without_wireguard_the_name_is_nobodys(make_node):
     assert ask(node, "/v1/login", token="x").status == 404
     done = node.command("tokens", "create", check=False)
     assert done.returncode == 1 and "[wireguard]" in done.stderr
+
+
+def test_wg_set_goes_by_the_registry(gateway):
+    interface = re.search(r'interface = "(\w+)"', (gateway.folder / "rooster.toml").read_text()).group(1)
+    gateway.command("wireguard", "create", "default", "gru", "laptop", str(gateway.folder / "wg0.conf"))
+    key = peers(gateway)[0]["public_key"]
+    if os.geteuid() != 0:
+        return  # the socket's folder is root's
+
+    def wg(*arguments):
+        return subprocess.run(["wg", *arguments], capture_output=True, text=True, timeout=10)
+
+    assert f"{key}\tfdaa:" in wg("show", interface, "allowed-ips").stdout
+    done = wg("set", interface, "peer", key, "persistent-keepalive", "25")
+    assert done.returncode == 0, done
+    eventually(lambda: f"{key}\t25" in wg("show", interface, "persistent-keepalive").stdout)
+    # Isolation is not root's to undo by accident.
+    assert wg("set", interface, "peer", key, "allowed-ips", "::/0").returncode != 0
+    assert wg("set", interface, "peer", KEY, "persistent-keepalive", "25").returncode != 0
+    gateway.stop()
+    gateway.start()
+    assert f"{key}\t25" in wg("show", interface, "persistent-keepalive").stdout
+    assert wg("set", interface, "peer", key, "remove").returncode == 0
+    eventually(lambda: peers(gateway) == [])
