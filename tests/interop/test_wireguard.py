@@ -52,7 +52,7 @@ def test_cookies_under_load(link, kinds):
     two.spaces[0].run("ip", "address", "add", "10.9.0.9/24", "dev", "v0")
     flood = two.flood("10.9.0.9")
     time.sleep(1.5)  # ours counts the initiations of a second, wireguard-go those that wait
-    two.talk().exchange(10_000)
+    two.talk(patience=180).exchange(10_000)  # the flood may crowd out some of the tries, one each 5 s
     assert flood.end() > 0, "no cookies were sent to the flood"
     if kinds[0] == "ours":
         assert two.devices[0].statistics()["cookies_received"] > 0
@@ -67,7 +67,7 @@ def test_a_cookie_opens_the_door(link, kinds):
     two.join()
     flood = two.flood(OUTER[0])
     time.sleep(1.5)
-    two.talk().exchange(10_000)
+    two.talk(patience=180).exchange(10_000)
     flood.end()
 
 
