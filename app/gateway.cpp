@@ -1,7 +1,9 @@
 #include "app/gateway.hpp"
 
 #include "core/private_address.hpp"
+#include "tunnel/lwip_stack.hpp"
 #include "tunnel/tun_port.hpp"
+#include "tunnel/udp_packet.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -18,6 +20,7 @@ constexpr auto kRememberEach = 30s;
 // datagrams would be met with silence for 15 s.
 constexpr auto kGreetSeenWithin = 180s;
 constexpr std::size_t kGreetingsPerTenth = 50;
+constexpr std::uint16_t kDnsPort = 53;
 
 tunnel::Tai64n stamp(const cluster::Tai64n& bytes) {
   tunnel::Tai64n made;
@@ -81,13 +84,28 @@ Result<> Gateway::bind() {
 
 Result<> Gateway::start() {
   if (auto bound = bind(); !bound) return bound;
-  auto port = tunnel::TunPort::create(std::move(parts_.tun));
-  if (!port) return fail(port.error());
-  packets_ = std::move(*port);
+  if (auto opened = open_stack(); !opened) return opened;
   is_started_ = true;
   thread_.start();
   post([this] { open(); });
   return {};
+}
+
+Result<> Gateway::open_stack() {
+  if (parts_.tun) {
+    auto port = tunnel::TunPort::create(std::move(parts_.tun));
+    if (!port) return fail(port.error());
+    tun_ = std::move(*port);
+    return {};
+  }
+  auto stack = tunnel::make_lwip_stack(
+      loop(), {.address = machine_dns_address(), .mtu = parts_.wireguard.mtu});
+  if (!stack) return fail(stack.error());
+  lwip_ = std::move(*stack);
+  return lwip_->listen(
+      {.is_wanted = [this](const Endpoint& local,
+                           const Endpoint& remote) { return is_wanted(local, remote); },
+       .accepted = [this](tunnel::Dialled connection) { take_connection(std::move(connection)); }});
 }
 
 // The thread's first turn.
@@ -99,8 +117,15 @@ void Gateway::open() {
   options.gate.answers_echo = [this](tunnel::PeerId peer, const IpAddress& destination) {
     return is_there(peer, destination);
   };
-  device_loop_ =
-      std::make_unique<tunnel::DeviceLoop>(loop(), device_, *packets_, std::move(options));
+  device_loop_ = std::make_unique<tunnel::DeviceLoop>(
+      loop(), device_, tun_ ? *tun_ : lwip_->packets(), std::move(options));
+  if (lwip_) {
+    tunnel::DeviceHooks hooks;
+    hooks.packet = [this](tunnel::PeerId peer, tunnel::Packet packet) {
+      return take_query(peer, packet);
+    };
+    device_loop_->set_hooks(std::move(hooks));
+  }
   for (Descriptor& socket : sockets_) device_loop_->add_socket(std::move(socket));
   sockets_.clear();
   device_loop_->start();
@@ -130,7 +155,8 @@ void Gateway::open_uapi() {
   tunnel::UapiOptions options{.path = tunnel::uapi_path(parts_.wireguard.interface),
                               .policy = tunnel::UapiPolicy::Gateway,
                               .apply = [this](const tunnel::UapiRequest& request) {
-                                return parts_.change_peers ? parts_.change_peers(request) : EPERM;
+                                change_peers(request);
+                                return 0;
                               }};
   auto socket = tunnel::UapiSocket::create(*device_loop_, std::move(options));
   if (socket) {
@@ -138,6 +164,17 @@ void Gateway::open_uapi() {
   } else {
     parts_.log.warn("`wg show` will not find this device: " + socket.error().detail);
   }
+}
+
+// Endpoints are of the moment; the rest comes back from the registry, as any other change.
+void Gateway::change_peers(const tunnel::UapiRequest& request) {
+  for (const tunnel::UapiPeer& asked : request.peers) {
+    const auto id = device_.find_peer(asked.key);
+    if (!id || !asked.endpoint) continue;
+    device_.update_peer(*id, {.endpoint = tunnel::TunnelEndpoint::udp(*asked.endpoint)},
+                        device_loop_->now());
+  }
+  if (parts_.change_peers) parts_.change_peers(request);
 }
 
 Gateway::Memories Gateway::stop() {
@@ -154,6 +191,7 @@ Gateway::Memories Gateway::stop() {
         names_.reset();
         recursor_.reset();
         device_loop_.reset();
+        lwip_.reset();
         stopped.set_value();
       });
     };
@@ -260,6 +298,43 @@ void Gateway::tell_silent() {
     }
   }
   if (!fresh.empty()) parts_.silent(std::move(fresh));
+}
+
+// ---- where lwIP stands in for the kernel
+
+bool Gateway::is_wanted(const Endpoint& local, const Endpoint& remote) const {
+  const auto own = network_of(remote.address);
+  if (!own || network_of(local.address) != own) return false;
+  return local.address == infra_address(*own) ||
+         directory_.zone(*own).owner(local.address) != nullptr;
+}
+
+void Gateway::take_connection(tunnel::Dialled connection) {
+  const auto network = network_of(connection.remote.address);
+  const bool is_name_server = network && connection.local.address == infra_address(*network) &&
+                              connection.local.port == kDnsPort;
+  if (is_name_server) {
+    names_->serve_stream(std::move(connection.fd), connection.remote.address);
+  } else {
+    parts_.accepted(std::move(connection));
+  }
+}
+
+// lwIP answers no datagrams: questions to the name server are taken before it.
+bool Gateway::take_query(tunnel::PeerId peer, tunnel::Packet packet) {
+  const auto query = tunnel::parse_udp_packet(packet);
+  const auto network = network_of_peer(peer);
+  if (!query || !network) return false;
+  if (query->destination != Endpoint{infra_address(*network), kDnsPort}) return false;
+  names_->serve_query(
+      query->source.address,
+      std::string(reinterpret_cast<const char*>(query->payload.data()), query->payload.size()),
+      [this, from = query->destination, to = query->source](std::string_view reply) {
+        device_loop_->send_packet(tunnel::make_udp_packet(
+            from, to, {reinterpret_cast<const std::uint8_t*>(reply.data()), reply.size()}));
+        device_loop_->flush();
+      });
+  return true;
 }
 
 // ---- questions

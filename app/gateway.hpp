@@ -11,6 +11,7 @@
 #include "dns/directory.hpp"
 #include "dns/name_server.hpp"
 #include "tunnel/device_loop.hpp"
+#include "tunnel/stack.hpp"
 #include "tunnel/uapi_socket.hpp"
 
 #include <functional>
@@ -47,15 +48,18 @@ class Gateway {
     config::WireguardConfig wireguard;
     std::string gateway_host;  ///< "rooster.<domain>"
     std::vector<Endpoint> dns_upstream;
-    Descriptor tun;
+    Descriptor tun;  ///< unset: lwIP terminates the peers' connections
+    /// Of the hub: machines ask there, and with `tun` peers too.
     Descriptor dns_datagrams, dns_listener;
+    /// A peer's connection that lwIP accepted; on the tunnel thread.
+    std::function<void(tunnel::Dialled)> accepted;
     std::chrono::milliseconds peer_timeout;  ///< a peer silent for so long is gone
     /// What to remember; called on the tunnel thread, each half minute.
     std::function<void(Memories)> remember;
     /// Peers that have just become silent for longer than peer_timeout; on the tunnel thread.
     std::function<void(std::vector<cluster::Key>)> silent;
-    /// What `wg set` asks for of a known peer; called on the tunnel thread. Returns 0 or an errno.
-    std::function<int(const tunnel::UapiRequest&)> change_peers;
+    /// What `wg set` asks for of known peers, beside their endpoints; called on the tunnel thread.
+    std::function<void(const tunnel::UapiRequest&)> change_peers;
   };
 
   explicit Gateway(Parts parts);
@@ -83,8 +87,13 @@ class Gateway {
  private:
   void post(std::move_only_function<void()> work) { thread_.loop().post(std::move(work)); }
   Result<> bind();
+  Result<> open_stack();
   void open();
+  bool take_query(tunnel::PeerId peer, tunnel::Packet packet);
+  void take_connection(tunnel::Dialled connection);
+  bool is_wanted(const Endpoint& local, const Endpoint& remote) const;
   void open_uapi();
+  void change_peers(const tunnel::UapiRequest& request);
   void each_half_minute();
   void greet_old_peers();
   void put_peer_here(const cluster::Peer& peer, const cluster::PeerMemory& memory);
@@ -100,7 +109,8 @@ class Gateway {
   std::uint16_t port_ = 0;
   tunnel::SystemRandom random_;
   tunnel::Device device_;
-  std::unique_ptr<tunnel::PacketPort> packets_;
+  std::unique_ptr<tunnel::PacketPort> tun_;
+  std::unique_ptr<tunnel::Stack> lwip_;  // where there is no tun_
   std::unique_ptr<tunnel::DeviceLoop> device_loop_;
   std::unique_ptr<tunnel::UapiSocket> uapi_;
   dns::Directory directory_;

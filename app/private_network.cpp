@@ -1,5 +1,6 @@
 #include "app/private_network.hpp"
 
+#include "app/wg_set.hpp"
 #include "cluster/node_key.hpp"
 #include "core/private_address.hpp"
 
@@ -56,34 +57,44 @@ PrivateNetwork::PrivateNetwork(Parts parts, cluster::Archive archive)
 
 PrivateNetwork::~PrivateNetwork() = default;
 
+// The hub, as far as it is possible here: without namespaces machines share the host's network, and
+// without a device lwIP terminates what comes from peers.
 Result<> PrivateNetwork::open_hub() {
   const config::NodeFixed& fixed = parts_.config->node.fixed;
+  const config::StackKind stack = fixed.wireguard->stack;
   if (!parts_.welcome.no_private_network.empty()) {
-    return fail(Fault::Internal,
-                "[wireguard] needs network namespaces, and there are none here: " +
-                    parts_.welcome.no_private_network +
-                    "; allow user namespaces, run as root, or take [wireguard] out");
+    no_namespaces_ = parts_.welcome.no_private_network;
+    return without_device(no_namespaces_);
   }
-  keeper::Hub hub{.tun_name = fixed.wireguard->interface,
+  keeper::Hub hub{.tun_name = stack == config::StackKind::Lwip ? "" : fixed.wireguard->interface,
                   .tun_mtu = fixed.wireguard->mtu,
                   .tun_offload = true,
                   .listeners = static_cast<std::uint16_t>(parts_.worker_count)};
   keeper::Reply reply = parts_.keeper.call(std::move(hub));
-  if (auto* ready = std::get_if<keeper::HubReady>(&reply)) {
-    hub_ = std::move(*ready);
-  } else if (const auto* failed = std::get_if<keeper::Failed>(&reply)) {
-    return fail(Fault::Internal, "the private network's namespace: " + failed->text);
+  if (const auto* failed = std::get_if<keeper::Failed>(&reply)) {
+    no_namespaces_ = failed->text;
+    return without_device(no_namespaces_);
   }
-  if (!hub_.tun) {
-    return fail(Fault::Internal, "the tunnel's device: " + hub_.no_tun +
-                                     "; let this user open /dev/net/tun, or take [wireguard] out");
-  }
+  hub_ = std::move(std::get<keeper::HubReady>(reply));
+  has_hub_ = true;
   if (!hub_.no_catch.empty()) {
     parts_.log.warn("private addresses are not caught: " + hub_.no_catch);
   }
   listeners_ = std::move(hub_.listeners);
-  has_namespaces_ = fixed.network_mode == config::NetworkMode::Private;
-  if (!has_namespaces_) no_namespaces_ = "[rooster] network_mode is \"host\"";
+  has_namespaces_ = fixed.network_mode == config::NetworkMode::Private && hub_.no_catch.empty();
+  if (!has_namespaces_) {
+    no_namespaces_ = hub_.no_catch.empty() ? "[rooster] network_mode is \"host\"" : hub_.no_catch;
+  }
+  if (!hub_.tun && stack != config::StackKind::Lwip) return without_device(hub_.no_tun);
+  return {};
+}
+
+Result<> PrivateNetwork::without_device(const std::string& why) {
+  if (parts_.config->node.fixed.wireguard->stack == config::StackKind::Netns) {
+    return fail(Fault::Internal, "[wireguard] stack = \"netns\" is not possible here: " + why +
+                                     "; mend that, or write stack = \"auto\"");
+  }
+  parts_.log.info("peers' connections end in lwIP: " + why);
   return {};
 }
 
@@ -98,6 +109,7 @@ Result<> PrivateNetwork::start() {
       .tun = std::move(hub_.tun),
       .dns_datagrams = std::move(hub_.dns_datagrams),
       .dns_listener = std::move(hub_.dns_listener),
+      .accepted = [this](tunnel::Dialled connection) { spread(std::move(connection)); },
       .peer_timeout = node.reloadable.peer_timeout,
       .remember =
           [this](Gateway::Memories memories) {
@@ -106,8 +118,20 @@ Result<> PrivateNetwork::start() {
       .silent =
           [this](std::vector<cluster::Key> peers) {
             parts_.loop.post([this, peers = std::move(peers)] { cut_silent(peers); });
+          },
+      .change_peers =
+          [this](const tunnel::UapiRequest& request) {
+            parts_.loop.post([this, request] {
+              apply_wg_set(request, registry_, std::chrono::system_clock::now());
+            });
           }});
   if (auto started = gateway_->start(); !started) return started;
+  if (!has_namespaces_) {
+    parts_.log.warn(
+        "machines share the host's network, where only their declared ports are private "
+        "destinations: " +
+        no_namespaces_);
+  }
   catches_.push_back({.clear = true});
   for (const cluster::PeerPtr& peer : registry_.peers()) put_peer(peer);
   registry_.on_change([this](const cluster::Change& change) { on_change(change); });
@@ -267,6 +291,7 @@ void PrivateNetwork::catch_difference(const Caught& before, const Caught& now) {
 }
 
 void PrivateNetwork::flush() {
+  if (!has_hub_) catches_.clear();
   while (!catches_.empty()) {
     parts_.keeper.request(std::move(catches_.front()), [this](const keeper::Reply& reply) {
       if (const auto* failed = std::get_if<keeper::Failed>(&reply)) {
@@ -293,6 +318,15 @@ dns::AppRecord PrivateNetwork::record_of(const machines::AppView& view) const {
          .wakeable = is_wakeable(view, machine.group)});
   }
   return record;
+}
+
+// On the tunnel thread.
+void PrivateNetwork::spread(tunnel::Dialled connection) {
+  Worker& worker = *parts_.workers[next_worker_++ % parts_.workers.size()];
+  worker.serve({.fd = std::move(connection.fd),
+                .local = connection.local,
+                .remote = connection.remote,
+                .reset = std::move(connection.reset)});
 }
 
 // ---- sockets for workers

@@ -55,9 +55,6 @@ class PrivateNetwork {
   machines::PrivatePlaces places();
   /// One for each worker; taken once.
   std::vector<Descriptor> take_listeners() { return std::move(listeners_); }
-  /// Machines run in namespaces of their own; else why not.
-  bool has_namespaces() const { return has_namespaces_; }
-  const std::string& no_namespaces() const { return no_namespaces_; }
 
   /// Facts, as the workers get them.
   void adopt(const std::vector<machines::AppViewPtr>& views);
@@ -80,6 +77,8 @@ class PrivateNetwork {
     std::set<IpAddress> addresses;
   };
   Result<> open_hub();
+  Result<> without_device(const std::string& why);
+  void spread(tunnel::Dialled connection);
   void keep(cluster::Rows rows);
   void on_change(const cluster::Change& change);
   void put_peer(const cluster::PeerPtr& peer);
@@ -99,8 +98,10 @@ class PrivateNetwork {
   std::unique_ptr<Gateway> gateway_;
   keeper::HubReady hub_;
   std::vector<Descriptor> listeners_;
+  bool has_hub_ = false;
   bool has_namespaces_ = false;
-  std::string no_namespaces_;
+  std::size_t next_worker_ = 0;  // the tunnel thread's
+  std::string no_namespaces_;    // why not
   std::unordered_map<AppId, Caught> caught_;
   std::deque<keeper::Catch> catches_;  // not yet sent
   std::map<cluster::Key, std::shared_ptr<proxy::PeerLoad>> loads_;

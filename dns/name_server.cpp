@@ -3,6 +3,7 @@
 #include "core/limits.hpp"
 #include "dns/udp_service.hpp"
 
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -39,6 +40,26 @@ void NameServer::serve_streams(Descriptor fd) {
   ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
   group_.spawn(
       accept_loop(std::make_unique<Pollable>(group_.loop(), std::move(fd), Pollable::kReadable)));
+}
+
+void NameServer::serve_stream(Descriptor fd, const IpAddress& source) {
+  group_.spawn(serve_session(std::move(fd), source));
+}
+
+void NameServer::serve_query(const IpAddress& source, std::string query, Send send) {
+  std::array<char, kMaxUdpBytes> reply;
+  const Responder::Outcome outcome = responder_.respond(source, query, Carrier::Datagram, reply);
+  if (outcome.next == Responder::Next::Send) send({reply.data(), outcome.size});
+  if (outcome.next != Responder::Next::Wait) return;
+  group_.spawn(answer_later(source, std::move(query), std::move(send)));
+}
+
+Task<> NameServer::answer_later(IpAddress source, std::string query, Send send) {
+  Waiter waiter(group_);
+  std::array<char, kMaxUdpBytes> reply;
+  const auto size = co_await responder_.recurse(source, query, Carrier::Datagram, reply, waiter);
+  if (size && *size > 0) send({reply.data(), *size});
+  co_return {};
 }
 
 void NameServer::stop(std::move_only_function<void()> done) {

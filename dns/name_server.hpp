@@ -38,6 +38,11 @@ class NameServer {
   void serve_datagrams(Descriptor fd);
   /// A listening TCP socket. Connections over the limits are closed at once.
   void serve_streams(Descriptor fd);
+  /// A TCP connection from `source` that was accepted elsewhere.
+  void serve_stream(Descriptor fd, const IpAddress& source);
+  /// A datagram from `source` that came some other way; `send` gets the reply, if there is one.
+  using Send = std::move_only_function<void(std::string_view reply)>;
+  void serve_query(const IpAddress& source, std::string query, Send send);
   /// Ends all; `done` runs once nothing of it is left.
   void stop(std::move_only_function<void()> done);
   const ServerCounts& counts() { return responder_.counts(); }
@@ -45,6 +50,7 @@ class NameServer {
  private:
   Task<> accept_loop(std::unique_ptr<Pollable> listener);
   Task<> serve_session(Descriptor fd, IpAddress source);
+  Task<> answer_later(IpAddress source, std::string query, Send send);
 
   TaskGroup group_;
   Responder responder_;
