@@ -59,6 +59,11 @@ class alignas(64) MachineLoad {
   std::uint32_t connections() const { return connections_.load(std::memory_order_relaxed); }
   /// A response has come back: the slow start's window doubles each time it was filled once.
   void response_seen();
+  /// It got ready a moment ago, and takes fewer connections than its cap.
+  bool is_starting_slowly() const {
+    return window_.load(std::memory_order_relaxed) <
+           connection_cap_.load(std::memory_order_relaxed);
+  }
 
   /// How many leases one service may hold: hard_limit, and where each exchange needs a connection
   /// of its own (HTTP/1, TCP) also connection_limit(), beside the tunnels and the awake leases.
@@ -154,11 +159,13 @@ class [[nodiscard]] Lease {
   /// port of its own address, exec).
   static Lease try_take_awake(MachineLoad& load, std::uint16_t generation, SlotSink* sink) {
     Lease lease = try_take(load, generation, UINT32_MAX, sink);
-    if (lease) {
-      load.add_awake();
-      lease.is_awake_ = true;
-    }
+    if (lease) lease.only_keep_awake();
     return lease;
+  }
+  /// From now on it is such a claim.
+  void only_keep_awake() {
+    if (std::exchange(is_awake_, true)) return;
+    load_->add_awake();
   }
 
   explicit operator bool() const { return load_ != nullptr; }

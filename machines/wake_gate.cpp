@@ -29,6 +29,11 @@ const WakeState* find_wake(const AppView& view, const std::string& group) {
   return found != view.wakes.end() ? &*found : nullptr;
 }
 
+// An operator has no address.
+std::string source_of(const WakeAttempt& attempt) {
+  return attempt.source == IpAddress() ? "operator" : attempt.source.to_string();
+}
+
 std::string reason_of(const WakeAttempt& attempt) {
   if (attempt.only_sni) return "sni";
   if (attempt.method.empty()) return "tcp";
@@ -186,7 +191,7 @@ Arrival WakeGate::queue(WaitNode& node, const AppViewPtr& view, const Arriving& 
   if (!queue.waker && may_wake(known->config->rooster.wake, who.attempt)) {
     queue.waker = WakeCommand{.app = view->id,
                               .group = wake.group,
-                              .source = who.attempt.source.to_string(),
+                              .source = source_of(who.attempt),
                               .reason = reason_of(who.attempt),
                               .machine = std::string(who.attempt.machine)};
   }
@@ -234,7 +239,7 @@ Fault WakeGate::wake_machine(const AppViewPtr& view, const Arriving& who) const 
                  .group = wake.group,
                  .generation = wake.generation,
                  .asked_at = who.now,
-                 .source = who.attempt.source.to_string(),
+                 .source = source_of(who.attempt),
                  .reason = reason_of(who.attempt),
                  .machine = std::string(who.attempt.machine)});
   return Fault::None;

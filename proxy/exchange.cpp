@@ -302,7 +302,7 @@ void Exchange::release() {
     const bool reusable = facts_.response_done && facts_.request_done && facts_.response_reusable &&
                           upstream_->is_clean() && claim_ && !claim_.load().read().closed &&
                           route_.service->concurrency.hard_limit != 1;
-    if (facts_.response_begun && claim_) claim_.load().response_seen();
+    if (facts_.response_begun && claim_ && !end_.tunnelled) claim_.load().response_seen();
     if (reusable) context_.pool.give_back(upstream_->release(), context_.loop.now());
     upstream_.reset();
   }

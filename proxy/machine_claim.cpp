@@ -178,18 +178,32 @@ bool MachineClaim::take(std::size_t index) {
   machine_ = &view_->machines[index];
   machines::MachineLoad& load = *machine_->load;
   const std::uint16_t generation = machine_->load_generation;
-  lease_ = kind_ == LeaseKind::Awake
-               ? machines::Lease::try_take_awake(load, generation, &context_.gate)
-               : machines::Lease::try_take(
-                     load, generation, machines::lease_limit(*machine_, *service_), &context_.gate);
+  const bool is_unbounded =
+      kind_ == LeaseKind::Awake && (service_ == nullptr || !load.is_starting_slowly());
+  if (is_unbounded) {
+    lease_ = machines::Lease::try_take_awake(load, generation, &context_.gate);
+  } else {
+    const std::uint32_t limit = kind_ == LeaseKind::Counted
+                                    ? machines::lease_limit(*machine_, *service_)
+                                    : load.in_flight_limit({});
+    lease_ = machines::Lease::try_take(load, generation, limit, &context_.gate);
+  }
   if (!lease_) return false;
-  holds_slot_ = kind_ == LeaseKind::Counted && load.try_open_connection();
+  holds_slot_ = !is_unbounded && load.try_open_connection();
   counters_->concurrency.add(1);
   return true;
 }
 
 void MachineClaim::become_tunnel() {
-  if (holds_slot_ && lease_.become_tunnel(service_->concurrency)) holds_slot_ = false;
+  machines::MachineLoad& load = lease_.load();
+  if (kind_ == LeaseKind::Awake) {
+    lease_.only_keep_awake();
+    if (std::exchange(holds_slot_, false)) load.close_connection();
+  } else if (holds_slot_ && lease_.become_tunnel(service_->concurrency)) {
+    holds_slot_ = false;
+  }
+  load.response_seen();
+  if (load.has_waiters()) context_.gate.slot_released(load);
 }
 
 void MachineClaim::drop() {

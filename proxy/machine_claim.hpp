@@ -46,7 +46,7 @@ class Claimant {
 /// What the lease counts as.
 enum class LeaseKind : std::uint8_t {
   Counted,  ///< against the service's limits
-  Awake,    ///< it only keeps the machine awake (Lease::try_take_awake)
+  Awake,    ///< it only keeps the machine awake; but a slow start it waits for too
 };
 
 class MachineClaim {
@@ -68,7 +68,8 @@ class MachineClaim {
   /// Takes an awake lease on the machine of this index in view()->machines. False: it is closing,
   /// or has been started anew meanwhile.
   bool acquire_awake(std::size_t machine);
-  /// The exchange became a tunnel, or is a TCP session: see Lease::become_tunnel().
+  /// The app has answered, and what goes on is a tunnel or a TCP session: it gives its part of the
+  /// slow start back, and without a hard_limit its connection slot.
   void become_tunnel();
   /// Drops the lease, if there is one; the machine stays known.
   void drop();

@@ -305,14 +305,14 @@ bool TcpSession::tell_connected() {
 
 Task<> TcpSession::relay() {
   if (!tell_connected()) co_return Error(Fault::ClientLeft);
-  claim_.become_tunnel();
   Tunnel tunnel({.context = context_,
                  .client = client_.stream,
                  .app = upstream_->stream,
                  .from_client = client_.input,
                  .waiter = client_.waiter,
                  .load = claim_.machine()->load.get(),
-                 .idle = claim_.view()->config->rooster.tunnel_idle});
+                 .idle = claim_.view()->config->rooster.tunnel_idle,
+                 .settled = [this] { claim_.become_tunnel(); }});
   auto over = co_await tunnel.run();
   if (!over) co_return over.error();
   end_ = *over;

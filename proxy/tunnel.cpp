@@ -10,6 +10,7 @@ namespace rooster::proxy {
 namespace {
 
 constexpr auto kLeaveTime = std::chrono::seconds(5);
+constexpr auto kSettleTime = std::chrono::seconds(1);
 constexpr int kPiecesPerTurn = 16;  // then others have their turn
 
 std::string_view as_text(std::span<const unsigned char> bytes) {
@@ -28,7 +29,9 @@ Tunnel::Tunnel(const TunnelSetup& setup)
       load_(setup.load),
       is_websocket_(setup.is_websocket),
       idle_(setup.idle),
+      settled_(setup.settled),
       last_byte_(setup.context.loop.now()) {
+  if (settled_) settle_by_ = last_byte_ + kSettleTime;
   link_before(context_.tunnels);
 }
 
@@ -59,6 +62,12 @@ Task<TunnelEnd> Tunnel::run() {
   end_.client_done = client_ended_ && !up_.has_pending() && !up_.is_broken();
   end_.app_done = app_ended_ && !down_.has_pending() && !down_.is_broken();
   co_return end_;
+}
+
+void Tunnel::settle() {
+  if (settle_by_ == kNever) return;
+  settle_by_ = kNever;
+  settled_();
 }
 
 bool Tunnel::app_broke() {
@@ -95,11 +104,13 @@ Task<bool> Tunnel::wait() {
   if (up_.has_pending()) up.bits |= Pollable::kWritable;
   if (!client_ended_ && !up_.has_pending()) down.bits |= Pollable::kReadable;
   if (!app_ended_ && !down_.has_pending()) up.bits |= Pollable::kReadable;
-  const Woke woke = co_await waiter_.wait(deadline(), down, up);
+  const Woke woke = co_await waiter_.wait(std::min(deadline(), settle_by_), down, up);
   if (woke == Woke::Interrupted) {
     end_.fault = waiter_.interrupted_by();
     co_return false;
   }
+  if (context_.loop.now() >= settle_by_) settle();
+  if (woke == Woke::Deadline && context_.loop.now() < deadline()) co_return true;
   if (woke == Woke::Deadline) {
     if (phase_ == Phase::Leaving) {
       if (!told_client_) end_.fault = Fault::MidFrame;
@@ -149,6 +160,7 @@ bool Tunnel::move_down() {
   const ReadResult got = up_.read(context_.scratch.in_span());
   switch (got.status) {
     case ReadResult::Status::Some:
+      settle();
       if (!pass_to_client({context_.scratch.in.get(), got.bytes})) broken_ = true;
       return true;
     case ReadResult::Status::Later:

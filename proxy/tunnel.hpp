@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -26,6 +27,8 @@ struct TunnelSetup {
   const machines::MachineLoad* load = nullptr;  ///< of the machine it leads to
   bool is_websocket = false;
   std::optional<std::chrono::milliseconds> idle;  ///< [rooster] tunnel_idle
+  /// Called once, when the app has said something, or has taken the connection for a while.
+  std::function<void()> settled{};
 };
 
 /// What a tunnel carried and why it ended.
@@ -61,6 +64,7 @@ class Tunnel : public Link {
   bool say_go_away();
   bool is_over() const;
   bool app_broke();
+  void settle();
   TimePoint deadline() const;
   Task<bool> wait();
 
@@ -73,6 +77,8 @@ class Tunnel : public Link {
   const machines::MachineLoad* load_;
   bool is_websocket_;
   std::optional<std::chrono::milliseconds> idle_;
+  std::function<void()> settled_;
+  TimePoint settle_by_ = kNever;
   Phase phase_ = Phase::Open;
   TimePoint leave_by_ = kNever;
   TimePoint last_byte_;

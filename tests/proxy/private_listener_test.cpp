@@ -282,6 +282,49 @@ TEST(TcpSession, HardLimitMakesOthersWait) {
   net.expect_all_given_back();
 }
 
+// However they come: by the service, or by the machine's own address.
+TEST(TcpSession, AMachineThatJustGotReadyIsNotOverrun) {
+  for (const bool own : {false, true}) {
+    Private net;
+    net.sleep();
+    const Endpoint to = own ? Endpoint{kMachine, net.edge.origin.port()} : Endpoint{kFlycast, 5432};
+    std::vector<Peer> clients;
+    for (int i = 0; i < 40; ++i) clients.push_back(net.connect(to));
+    ASSERT_TRUE(turn_until(net.edge.loop, [&] { return net.edge.gate.waiting() == 40; }));
+    net.become(WakePhase::Ready);
+    std::vector<Peer> apps;
+    for (std::size_t i = 0; i < limits::kSlowStartConnections; ++i) {
+      apps.push_back(net.edge.origin.accept());
+    }
+    EXPECT_FALSE(net.edge.origin.has_connection());
+    EXPECT_EQ(net.edge.gate.waiting(), 40 - limits::kSlowStartConnections);
+    for (Peer& app : apps) EXPECT_TRUE(app.send("welcome"));
+    while (apps.size() < 40) {
+      apps.push_back(net.edge.origin.accept());
+      EXPECT_TRUE(apps.back().send("welcome"));
+    }
+    for (Peer& client : clients) EXPECT_EQ(client.read(7), "welcome");
+    EXPECT_EQ(net.edge.load().in_flight(), 40u);
+    clients.clear();
+    apps.clear();
+    net.expect_all_given_back();
+  }
+}
+
+TEST(TcpSession, AnAppThatSaysNothingIsGivenMoreAllTheSame) {
+  Private net;
+  net.sleep();
+  std::vector<Peer> clients;
+  for (int i = 0; i < 20; ++i) clients.push_back(net.connect_service());
+  ASSERT_TRUE(turn_until(net.edge.loop, [&] { return net.edge.gate.waiting() == 20; }));
+  net.become(WakePhase::Ready);
+  std::vector<Peer> apps;
+  while (apps.size() < 20) apps.push_back(net.edge.origin.accept());
+  clients.clear();
+  apps.clear();
+  net.expect_all_given_back();
+}
+
 TEST(TcpSession, AMachinesOwnAddressCountsAgainstNoLimit) {
   Private net;
   net.edge.app.services.front().concurrency.hard_limit = 1;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace rooster::proxy {
 namespace {
@@ -206,6 +207,26 @@ TEST(Tunnel, ASilentOneIsCutWhereTheAppWantsIt) {
   EXPECT_NE(client.wait_for_end(), Peer::End::Open);
   edge.expect_all_given_back();
   EXPECT_EQ(edge.log(), std::vector<std::string>{"101 idle_timeout"});
+}
+
+// The slow start of a machine is for what has not been answered yet.
+TEST(Tunnel, OneThatIsOpenMakesRoomForThoseWhoWait) {
+  Edge edge;
+  std::vector<Peer> clients;
+  for (int i = 0; i < 20; ++i) {
+    clients.push_back(edge.connect());
+    ASSERT_TRUE(clients.back().send(kWebSocket));
+  }
+  std::vector<Peer> apps;
+  while (apps.size() < 20) {
+    apps.push_back(edge.origin.accept());
+    apps.back().read_head();
+    ASSERT_TRUE(apps.back().send(switching("websocket")));
+  }
+  for (Peer& client : clients) EXPECT_TRUE(client.read_head().starts_with("HTTP/1.1 101 "));
+  clients.clear();
+  apps.clear();
+  edge.expect_all_given_back();
 }
 
 }  // namespace
