@@ -225,6 +225,7 @@ Reply HubNamespace::set_up(const Hub& hub) {
     if (const int error = add_address(route_, tun_ != 0 ? tun_ : kLoopback, address, 128);
         error != 0)
       return failure(error, "address " + address.to_string());
+  for (const IpAddress& address : hub.addresses) wait_for_address(route_, address);
   if (tun_ != 0) {
     const Route private_network{.destination = private_range(), .bits = 16, .index = tun_};
     if (const int error = add_route(route_, private_network); error != 0)
@@ -408,6 +409,7 @@ Reply HubNamespace::connect_machine(const Attach& request, Machine& machine,
     return failure(error, "a machine's network");
   }
   wait_for_carrier(inside, kMachineEnd);
+  wait_for_address(inside, machine.address);
   wait_for_carrier(route_, index);
   return Done{};
 }

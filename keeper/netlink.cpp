@@ -180,12 +180,32 @@ bool has_carrier(NetlinkSocket& route, std::uint32_t index) {
   return false;
 }
 
+bool is_answered_here(NetlinkSocket& route, const IpAddress& address) {
+  NetlinkBatch batch;
+  batch.begin(RTM_GETROUTE, 0);
+  rtmsg message = {};
+  message.rtm_family = family_of(address);
+  message.rtm_dst_len = 128;
+  batch.add(message);
+  batch.attribute(RTA_DST, address);
+  std::vector<std::byte> answer;
+  if (route.send(batch, &answer) != 0 || answer.size() < NLMSG_LENGTH(sizeof message)) return false;
+  std::memcpy(&message, &answer[NLMSG_LENGTH(0)], sizeof message);
+  return message.rtm_type == RTN_LOCAL;
+}
+
+// The kernel does these in a thread of its own: most often within 100 us, under load within some
+// milliseconds.
+constexpr int kTries = 200;
+
 }  // namespace
 
 void wait_for_carrier(NetlinkSocket& route, std::uint32_t index) {
-  // Since Linux 6.14 the question itself brings it about; before, it takes some 100 us.
-  constexpr int kTries = 100;
   for (int i = 0; i < kTries && !has_carrier(route, index); ++i) ::poll(nullptr, 0, 1);
+}
+
+void wait_for_address(NetlinkSocket& route, const IpAddress& address) {
+  for (int i = 0; i < kTries && !is_answered_here(route, address); ++i) ::poll(nullptr, 0, 1);
 }
 
 int add_veth(NetlinkSocket& route, const VethPair& pair) {
@@ -222,8 +242,9 @@ int add_address(NetlinkSocket& route, std::uint32_t index, const IpAddress& addr
   message.ifa_prefixlen = bits;
   message.ifa_scope = RT_SCOPE_UNIVERSE;
   message.ifa_index = index;
-  message.ifa_flags = address.is_v4() ? 0 : IFA_F_NODAD;
   batch.add(message);
+  if (!address.is_v4())
+    batch.attribute(IFA_FLAGS, std::uint32_t{IFA_F_NODAD | IFA_F_NOPREFIXROUTE});
   batch.attribute(IFA_LOCAL, address);
   batch.attribute(IFA_ADDRESS, address);
   return route.send(batch);

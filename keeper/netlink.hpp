@@ -86,9 +86,13 @@ struct VethPair {
 int add_veth(NetlinkSocket& route, const VethPair& pair);
 int remove_link(NetlinkSocket& route, std::uint32_t index);
 
-/// Without duplicate address detection: usable at once.
+/// Without duplicate address detection and without a route to its prefix.
 int add_address(NetlinkSocket& route, std::uint32_t index, const IpAddress& address,
                 std::uint8_t bits);
+
+/// What is sent to a new IPv6 address arrives only when the kernel has noticed it: waits for that,
+/// a moment at most.
+void wait_for_address(NetlinkSocket& route, const IpAddress& address);
 
 struct Route {
   IpAddress destination;  ///< the zero address with bits 0: the family's default

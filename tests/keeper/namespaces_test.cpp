@@ -348,7 +348,7 @@ TEST_F(Namespaces, ACommandCanBeSignalledAndEndsWithItsMachine) {
   ASSERT_TRUE(first);
   EXPECT_EQ(first->exec, one.exec);
   EXPECT_EQ(first->signal, SIGHUP);
-  EXPECT_EQ(count_processes("sleep 91237"), 0);
+  EXPECT_TRUE(eventually([] { return count_processes("sleep 91237") == 0; }));
   EXPECT_EQ(server_->call<Failed>(ExecSignal{.exec = one.exec, .signal = SIGHUP}).error, ESRCH);
   server_->call<Done>(Kill{.machine = "m"});
   const auto second = server_->next_exec_exit();
