@@ -229,20 +229,51 @@ Task<> ProxySession::carry(Stream& local, const net::ConnectTarget& remote, Wait
   }
   auto& connected = std::get<Connected>(*outcome);
   if (!connected.first_bytes.empty()) local.write(connected.first_bytes);
+  Carried carried{.waiter = waiter, .since = std::chrono::system_clock::now()};
+  carried_.insert(&carried);
   const auto end = co_await net::splice(local, *connected.stream, waiter,
                                         std::span(buffer_.get(), kBufferBytes));
+  carried_.erase(&carried);
   if (!end) co_return end.error();
   const bool is_cut = end->b_broke || end->interrupted != Fault::None;
   if (is_cut) net::reset_at_close(local);
   if (end->a_broke || is_cut) net::reset_at_close(*connected.stream);
-  if (end->b_broke) {
-    local.close();  // at once: why it was lost may take a while to learn
+  local.close();  // at once: what is said of it may take a while to learn
+  connected.stream->close();
+  co_return co_await tell_end(remote, *end, carried.since, waiter);
+}
+
+Task<> ProxySession::tell_end(const net::ConnectTarget& remote, const net::Spliced& end,
+                              WallTime since, Waiter& waiter) {
+  if (end.interrupted == Fault::UpstreamReset) {
+    voice_.failure(remote, lost_line(remote, StartWatch::kRestarted), loop_.now());
+    co_return {};
+  }
+  // A gateway that was killed ends its connections in an orderly way, as its kernel does it.
+  const auto renewed = way_.renewed_at();
+  const bool may_be_restart = !end.a_ended_first && renewed && *renewed > since;
+  if (end.b_broke || may_be_restart) {
     const auto why = co_await start_watch_.why_lost(waiter);
     if (!why) co_return why.error();
-    voice_.failure(remote, lost_line(remote, *why), loop_.now());
-  } else {
-    voice_.detail(fmt::format("connection to {} ended: {} bytes out, {} in", remote.to_string(),
-                              end->forth, end->back));
+    if (end.b_broke || *why == StartWatch::kRestarted) {
+      voice_.failure(remote, lost_line(remote, *why), loop_.now());
+      co_return {};
+    }
+  }
+  voice_.detail(fmt::format("connection to {} ended: {} bytes out, {} in", remote.to_string(),
+                            end.forth, end.back));
+  co_return {};
+}
+
+// The tunnel was made anew. If that is because the gateway restarted, older connections are dead,
+// and would say so only when they send.
+Task<> ProxySession::look_for_restart() {
+  Waiter waiter(connections_);
+  const auto renewed = way_.renewed_at();
+  const auto restarted = co_await start_watch_.has_restarted(waiter);
+  if (!restarted || !*restarted || !renewed) co_return {};
+  for (Carried* carried : carried_) {
+    if (carried->since < *renewed) carried->waiter.interrupt(Fault::UpstreamReset);
   }
   co_return {};
 }
@@ -321,6 +352,9 @@ void ProxySession::tick() {
     voice_.state(fmt::format("was asleep for {}; reconnecting", duration_text(*slept)));
     way_.slept();
   }
+  const auto renewed = way_.renewed_at();
+  if (renewed != renewed_at_ && renewed_at_ && stops_ == 0) connections_.spawn(look_for_restart());
+  renewed_at_ = renewed;
   ticker_.set(Clock::now() + kTick);
 }
 

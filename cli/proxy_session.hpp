@@ -10,10 +10,12 @@
 #include "cli/start_watch.hpp"
 #include "cli/way.hpp"
 #include "core/loop.hpp"
+#include "net/splice.hpp"
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,7 +54,15 @@ class ProxySession {
   Task<> main();
   Task<int> begin_and_wait(Waiter& waiter);
   Task<bool> find_targets(Waiter& waiter);
+  /// A connection whose bytes are passed on.
+  struct Carried {
+    Waiter& waiter;
+    WallTime since;
+  };
   Task<> watch_start();
+  Task<> look_for_restart();
+  Task<> tell_end(const net::ConnectTarget& remote, const net::Spliced& end, WallTime since,
+                  Waiter& waiter);
   Task<> find_target(net::ConnectTarget target, FirstAnswer& answer);
   Task<> accept_loop(const BoundMapping& bound, Pollable& listener);
   Task<> serve(Descriptor descriptor, net::ConnectTarget remote);
@@ -77,6 +87,8 @@ class ProxySession {
   Timer ticker_;
   SleepWatch sleep_watch_;
   StartWatch start_watch_;
+  std::set<Carried*> carried_;
+  std::optional<WallTime> renewed_at_;  // as looked at last
   std::optional<Signals> signals_;
   std::unique_ptr<ChildProgram> child_;
   std::unique_ptr<InputEnd> input_end_;

@@ -39,6 +39,12 @@ Task<std::string> StartWatch::ask(Waiter& waiter, TimePoint deadline) {
 }
 
 Task<std::string> StartWatch::why_lost(Waiter& waiter) {
+  const auto restarted = co_await has_restarted(waiter);
+  if (!restarted) co_return restarted.error();
+  co_return *restarted ? std::string(kRestarted) : way_.why_lost();
+}
+
+Task<bool> StartWatch::has_restarted(Waiter& waiter) {
   const TimePoint deadline = Clock::now() + kPatience;
   while (is_asking_) {
     const Woke woke = co_await waiter.wait(Clock::now() + kAgain);
@@ -60,10 +66,7 @@ Task<std::string> StartWatch::why_lost(Waiter& waiter) {
     is_asking_ = false;
     if (waiter.is_interrupted()) co_return Error(waiter.interrupted_by());
   }
-  if (restarted_at_ != TimePoint{} && Clock::now() - restarted_at_ < kRestart) {
-    co_return std::string("the gateway restarted");
-  }
-  co_return way_.why_lost();
+  co_return restarted_at_ != TimePoint{} && Clock::now() - restarted_at_ < kRestart;
 }
 
 }  // namespace rooster::cli

@@ -10,12 +10,15 @@ namespace rooster::cli {
 
 class StartWatch {
  public:
+  static constexpr const char* kRestarted = "the gateway restarted";
   explicit StartWatch(Way& way) : way_(way) {}
 
   /// Asks for the first time; what fails is asked again later.
   Task<> begin(Waiter& waiter);
-  /// Why connections were just lost: "the gateway restarted", what the way knows, or "". Asks the
-  /// node once for all that want to know at the same time; takes a few seconds at most.
+  /// Has the node restarted a moment ago? Asks it once for all that want to know at the same time;
+  /// takes a few seconds at most.
+  Task<bool> has_restarted(Waiter& waiter);
+  /// Why connections were just lost: "the gateway restarted", what the way knows, or "".
   Task<std::string> why_lost(Waiter& waiter);
 
  private:

@@ -20,6 +20,8 @@ using Kind = tunnel::LinkReport::Kind;
 constexpr std::uint16_t kDnsPort = 53;
 constexpr auto kKeep = 1s;  // how late the slot may learn of an initiation
 constexpr auto kStopTime = 2s;
+constexpr Duration kFreshDial = 100ms;
+constexpr Duration kFreshDials = 400ms;
 constexpr auto kExplains = 15s;  // a loss of the link explains what broke so soon after it
 
 std::string took(Duration duration) {
@@ -143,6 +145,7 @@ void TunnelWay::keep_last_sent() {
 }
 
 void TunnelWay::on_report(const tunnel::LinkReport& report) {
+  if (opener_ != nullptr) opener_->notify();
   if (!report.detail.empty()) trouble_ = report.detail;
   if (report.kind == Kind::Lost) down_since_ = Clock::now() - report.after;
   if (report.kind == Kind::Reconnected || report.kind == Kind::Woke) {
@@ -154,7 +157,6 @@ void TunnelWay::on_report(const tunnel::LinkReport& report) {
   }
   if (report.kind == Kind::Unanswered) {
     is_unanswered_ = true;
-    if (opener_ != nullptr) opener_->notify();
     // With a login a fresh key is tried at once, silently.
     if (gateway_ && opener_ != nullptr) return;
   }
@@ -226,19 +228,24 @@ Task<> TunnelWay::disconnect(Waiter& waiter) {
 }
 
 Task<> TunnelWay::open(Waiter& waiter, TimePoint deadline) {
-  const bool is_fresh = slot_ && !slot_->is_enrolled();
-  if (is_fresh) {
+  is_fresh_ = slot_ && !slot_->is_enrolled();
+  if (is_fresh_) {
     if (auto done = co_await enrol(waiter, deadline); !done) co_return done.error();
   }
   if (auto connected = connect(); !connected) co_return connected.error();
-  bool may_enrol = gateway_ && !is_fresh;
+  bool may_enrol = gateway_ && !is_fresh_;
   opener_ = &waiter;
   while (!client_->is_up()) {
     if (is_unanswered_ && may_enrol) {
       // The gateway may have forgotten this key, or a clock went back: a fresh one mends both.
       may_enrol = false;
       const auto enrolled = co_await enrol(waiter, deadline);
+      if (!enrolled && enrolled.error().fault == Fault::BadToken && !client_->is_up()) {
+        opener_ = nullptr;
+        co_return enrolled.error();  // revoked: no waiting helps
+      }
       if (enrolled && !client_->is_up()) {
+        is_fresh_ = true;
         co_await disconnect(waiter);
         if (auto connected = connect(); !connected) {
           opener_ = nullptr;
@@ -246,7 +253,7 @@ Task<> TunnelWay::open(Waiter& waiter, TimePoint deadline) {
         }
       }
     }
-    const Woke woke = co_await waiter.wait(std::min(deadline, Clock::now() + 50ms));
+    const Woke woke = co_await waiter.wait(deadline);
     if (woke == Woke::Interrupted || Clock::now() >= deadline) break;
   }
   opener_ = nullptr;
@@ -271,7 +278,18 @@ Task<std::unique_ptr<Stream>> TunnelWay::dial(std::uint16_t port, Waiter& waiter
       co_return error;
     }
   }
-  auto dialled = co_await client_->dial({membership_.dns, port}, waiter, deadline);
+  const Endpoint to{membership_.dns, port};
+  Result<tunnel::Dialled> dialled = fail(Fault::UpstreamConnectTimeout);
+  // The gateway's routes to a peer that it has just made may come a moment after its key, and TCP
+  // repeats a lost SYN only after a second.
+  for (Duration patience = kFreshDial; is_fresh_ && patience <= kFreshDials; patience *= 2) {
+    dialled = co_await client_->dial(to, waiter, std::min(deadline, Clock::now() + patience));
+    if (dialled || dialled.error().fault != Fault::UpstreamConnectTimeout) break;
+  }
+  if (!dialled && dialled.error().fault == Fault::UpstreamConnectTimeout) {
+    dialled = co_await client_->dial(to, waiter, deadline);
+  }
+  is_fresh_ = false;
   if (!dialled) co_return dialled.error();
   auto stream = std::make_unique<Stream>(loop_, std::move(dialled->fd));
   if (dialled->reset) stream->watch_reset(dialled->reset);
@@ -300,6 +318,10 @@ std::string TunnelWay::why_lost() const {
   if (down_since_ != kNever) return "the gateway does not answer";
   if (up_again_ != TimePoint{} && Clock::now() - up_again_ < kExplains) return was_down_;
   return {};
+}
+
+std::optional<WallTime> TunnelWay::renewed_at() const {
+  return client_ ? client_->statistics().last_handshake : std::nullopt;
 }
 
 void TunnelWay::slept() {

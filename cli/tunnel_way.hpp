@@ -35,6 +35,7 @@ class TunnelWay final : public Way {
   std::string token() const override;
   std::string describe() const override;
   std::string why_lost() const override;
+  std::optional<WallTime> renewed_at() const override;
   void slept() override;
 
   /// After open().
@@ -65,7 +66,8 @@ class TunnelWay final : public Way {
   Timer keeper_;
   Waiter* opener_ = nullptr;  // in open()
   bool is_unanswered_ = false;
-  std::string trouble_;  // the last report's, for errors
+  bool is_fresh_ = false;  // the gateway has just made this peer
+  std::string trouble_;    // the last report's, for errors
   TimePoint down_since_ = kNever;
   TimePoint up_again_{};
   std::string was_down_;

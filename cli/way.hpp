@@ -5,9 +5,11 @@
 #include "core/loop.hpp"
 #include "core/stream.hpp"
 #include "core/task.hpp"
+#include "core/time.hpp"
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -32,6 +34,9 @@ class Way {
   /// Why connections through it were lost just now, e.g. "the gateway restarted"; "": not its
   /// doing.
   virtual std::string why_lost() const { return {}; }
+  /// When it was last made anew (a tunnel's handshake): what a gateway's restart ended is older.
+  /// nullopt: it tells its connections' ends by itself.
+  virtual std::optional<WallTime> renewed_at() const { return std::nullopt; }
   /// The machine slept: what it knows of the other side is old.
   virtual void slept() {}
 };
