@@ -5,7 +5,7 @@
 #include "admin/log_tail.hpp"
 #include "admin/node.hpp"
 #include "admin/output_files.hpp"
-#include "app/ask.hpp"
+#include "core/ask.hpp"
 #include "core/metrics.hpp"
 
 #include <functional>

@@ -3,10 +3,10 @@
 // that control keeps up to date by posts.
 #pragma once
 
-#include "app/ask.hpp"
 #include "app/thread_loop.hpp"
 #include "cluster/records.hpp"
 #include "config/node_config.hpp"
+#include "core/ask.hpp"
 #include "core/log.hpp"
 #include "dns/directory.hpp"
 #include "dns/name_server.hpp"

@@ -4,10 +4,10 @@
 #pragma once
 
 #include "admin/node.hpp"
-#include "app/ask.hpp"
 #include "app/certificates.hpp"
 #include "app/control.hpp"
 #include "config/config_set.hpp"
+#include "core/ask.hpp"
 #include "core/log.hpp"
 #include "core/loop.hpp"
 

@@ -1,4 +1,0 @@
-// ask() and Answer, by the name they had here.
-#pragma once
-
-#include "core/ask.hpp"
