@@ -78,6 +78,12 @@ void read_wireguard(TableReader& top, NodeConfig& node) {
                     listen));
   }
   read_word(reader, "mode", std::array{WireguardMode::Userspace, WireguardMode::Kernel}, to.mode);
+  if (to.mode == WireguardMode::Kernel) {
+    reader.report().error(reader.find("mode")->value.place, reader.path("mode"),
+                          "the kernel's WireGuard is not offered: the checks of networks, the "
+                          "limits of each peer and "
+                          "WebSockets are those of our own; write \"userspace\"");
+  }
   read_word(reader, "stack", std::array{StackKind::Auto, StackKind::Netns, StackKind::Lwip},
             to.stack);
   const Member* const interface = reader.find("interface");

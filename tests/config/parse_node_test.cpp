@@ -146,11 +146,19 @@ TEST(ParseNode, AFreePortIsToldAsItWasBound) {
             "rooster.app.dev:70");
 }
 
+TEST(ParseNode, TheKernelsWireguardIsRefused) {
+  const auto parsed = parse_node("[wireguard]\nmode = 'kernel'\n", "/r.toml");
+  EXPECT_FALSE(parsed.node);
+  const auto text = all_rendered(parsed.diagnostics);
+  EXPECT_TRUE(text.starts_with("/r.toml:2:8: wireguard.mode: ")) << text;
+  EXPECT_NE(text.find("write \"userspace\""), std::string::npos) << text;
+}
+
 TEST(ParseNode, ReadsEveryKeyOfThePrivateNetwork) {
   const auto node = node_of(R"(
 [wireguard]
 listen = "192.0.2.1:5182"
-mode = "kernel"
+mode = "userspace"
 interface = "wg-edge"
 mtu = 1420
 endpoint = "vpn.example.com:443"
@@ -165,7 +173,7 @@ peer_timeout = "1h"
 )");
   ASSERT_TRUE(node.fixed.wireguard);
   EXPECT_EQ(*node.fixed.wireguard, (WireguardConfig{.listen = {"192.0.2.1", 5182},
-                                                    .mode = WireguardMode::Kernel,
+                                                    .mode = WireguardMode::Userspace,
                                                     .interface = "wg-edge",
                                                     .mtu = 1420,
                                                     .endpoint = "vpn.example.com:443",
