@@ -344,7 +344,12 @@ TEST_F(HubTest, AnotherProcessTakesOverWhereOneWasKilled) {
 TEST_F(HubTest, ADetachedMachineIsCutOff) {
   const Descriptor client = socket({.machine = "app"});
   call<Done>(Detach{.machine = "app"});
-  EXPECT_NE(connect_to(client.get(), {address(kDb), 5432}), 0);
+  sockaddr_storage to = {};
+  const socklen_t size = Endpoint{address(kDb), 5432}.to(to);
+  ::connect(client.get(), reinterpret_cast<const sockaddr*>(&to), size);
+  pollfd caught[2] = {{.fd = ready_.listeners[0].get(), .events = POLLIN, .revents = 0},
+                      {.fd = ready_.listeners[1].get(), .events = POLLIN, .revents = 0}};
+  EXPECT_EQ(::poll(caught, 2, 200), 0);
   auto reply = hub_->client().call(Sockets{.machine = "app"});
   ASSERT_TRUE(std::holds_alternative<Failed>(reply));
   EXPECT_EQ(std::get<Failed>(reply).error, ESRCH);
