@@ -46,6 +46,10 @@ std::uint32_t microseconds(Duration duration) {
                                     std::chrono::microseconds(1));
 }
 
+bool is_just_ready(const machines::MachineView& machine) {
+  return machine.routable && machine.load && machine.load->is_starting_slowly();
+}
+
 const machines::WakeState& wake_of(const machines::AppView& view, const config::Service* service) {
   return service != nullptr ? view.wake_of(*service) : view.wakes.front();
 }
@@ -251,7 +255,9 @@ std::string TcpSession::progress(const machines::AppView& view) const {
   switch (wake.phase) {
     case machines::WakePhase::Ready:
       if (is_beside_others()) break;
-      return fmt::format("{} is at its limit of connections: waiting for a place", app);
+      return std::ranges::any_of(view.machines, is_just_ready)
+                 ? fmt::format("{} is ready and takes its first connections", app)
+                 : fmt::format("{} is at its limit of connections: waiting for a place", app);
     case machines::WakePhase::Stopping:
       return fmt::format("{} is stopping; it starts again after that", app);
     case machines::WakePhase::Failed:
