@@ -22,8 +22,6 @@ constexpr auto kLook = 2s;                        // how often the clocks are co
 constexpr auto kGap = 10s;                        // longer without a look: we slept
 constexpr auto kWallJump = 1s;
 constexpr auto kWebsocketPatience = 5s;
-constexpr std::size_t kGreetingsPerStep = 50;  // a handshake costs some 0.2 ms: a tenth of the time
-constexpr auto kGreetingStep = 100ms;
 constexpr int kFlushRounds = 8;  // events whose hooks make more output
 
 Descriptor make_timer() {
@@ -297,22 +295,6 @@ void DeviceLoop::flush() {
   unflushed_.clear();
   flushing_ = false;
   arm(std::min(device_.next_tick(), last_look_.boot + kLook));
-}
-
-void DeviceLoop::greet(std::vector<PeerId> peers) {
-  if (!stopping_ && !peers.empty()) group_.spawn(greet_slowly(std::move(peers)));
-}
-
-Task<> DeviceLoop::greet_slowly(std::vector<PeerId> peers) {
-  Waiter waiter(group_);
-  for (std::size_t i = 0; i < peers.size(); ++i) {
-    device_.initiate(peers[i], now(), output_);
-    if ((i + 1) % kGreetingsPerStep != 0 && i + 1 < peers.size()) continue;
-    flush();
-    const Woke woke = co_await waiter.wait(loop_.now() + kGreetingStep);
-    if (woke == Woke::Interrupted) break;
-  }
-  co_return {};
 }
 
 // ---- time

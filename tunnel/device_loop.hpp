@@ -87,9 +87,6 @@ class DeviceLoop {
   Sent send_packet(std::span<const std::uint8_t> packet);
   /// A datagram to `to`, as it is.
   void send_datagram(const TunnelEndpoint& to, std::span<const std::uint8_t> datagram);
-  /// Initiates to each of `peers`, 500 a second: a gateway that has just started tells those it
-  /// knew, which otherwise would speak into dead sessions for 15 s.
-  void greet(std::vector<PeerId> peers);
   /// Looks at the clock and does what is due. For tests that move the clock.
   void poke();
 
@@ -110,7 +107,6 @@ class DeviceLoop {
   Task<> serve_socket(std::shared_ptr<Outer> outer);
   Task<> serve_port();
   Task<> serve_timer();
-  Task<> greet_slowly(std::vector<PeerId> peers);
   Task<> serve_websocket(std::uint32_t number, std::shared_ptr<Websocket> websocket);
 
   void take_burst(const UdpBurst& burst, Moment now);

@@ -125,22 +125,6 @@ TEST(DeviceLoop, ASocketCanBeReplacedAndThePeerFollows) {
   EXPECT_TRUE(run_until(pair.loop, [&] { return !pair.client.port.received.empty(); }));
 }
 
-TEST(DeviceLoop, AGatewayThatForgotItsSessionsGreetsItsPeers) {
-  LoopPair pair;
-  pair.client.port.put(inner_packet(kClient, kMachine, 10));
-  ASSERT_TRUE(run_until(pair.loop, [&] { return pair.gateway.port.received.size() == 1; }));
-  pair.gateway.ahead += 1s;
-  pair.client.ahead += 1s;
-  pair.gateway.device.drop_sessions(pair.gateway.tunnel->now());
-  pair.gateway.tunnel->greet({pair.to_client});
-  ASSERT_TRUE(run_until(pair.loop, [&] {
-    const auto known = pair.gateway.device.statistics(pair.to_client, pair.gateway.tunnel->now());
-    return known->has_session;
-  }));
-  pair.client.port.put(inner_packet(kClient, kMachine, 10));
-  EXPECT_TRUE(run_until(pair.loop, [&] { return pair.gateway.port.received.size() == 2; }));
-}
-
 std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>> stream_pair(Loop& loop) {
   int fds[2];
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
