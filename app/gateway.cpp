@@ -191,7 +191,6 @@ Gateway::Memories Gateway::stop() {
         names_.reset();
         recursor_.reset();
         device_loop_.reset();
-        lwip_.reset();
         stopped.set_value();
       });
     };
@@ -205,6 +204,7 @@ Gateway::Memories Gateway::stop() {
   });
   stopped.get_future().wait();
   thread_.stop();
+  lwip_.reset();  // outside a turn: it runs its own
   return last;
 }
 

@@ -8,8 +8,10 @@ namespace {
 
 constexpr std::size_t kMostApps = 20;
 
+// Where it is asked for: from outside by its name, or inside its private network alone.
 std::string url_of(const config::AppConfig& app, const std::string& domain,
                    std::uint16_t https_port) {
+  if (!config::is_public(app)) return app.name + ".flycast";
   std::string url = "https://" + app.name + "." + domain;
   if (https_port != 443) url += ":" + std::to_string(https_port);
   return url;
