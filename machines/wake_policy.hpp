@@ -16,7 +16,7 @@ struct WakeAttempt {
   std::string_view method{};  ///< "" where there is no request: TCP, SNI, operator
   std::string_view path{};    ///< without the query
   std::string_view user_agent{};
-  bool only_sni = false;  ///< a TLS ClientHello, no request yet
+  bool only_sni = false;       ///< a TLS ClientHello, no request yet
   std::string_view machine{};  ///< the one it wants, by id; "": any
 };
 

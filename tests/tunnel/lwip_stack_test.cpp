@@ -1,6 +1,6 @@
 #include "tunnel/lwip_stack.hpp"
 
-#include "lwip_wire.hpp"
+#include "tests/tunnel/lwip_wire.hpp"
 
 #include <algorithm>
 #include <cstring>
