@@ -91,6 +91,7 @@ Task<int> ProxySession::begin_and_wait(Waiter& waiter) {
     co_return 1;
   }
   voice_.detail("connected by " + way_.describe());
+  connections_.spawn(watch_start());
   const auto found = co_await find_targets(waiter);
   if (stops_ > 0) co_return 0;
   if (!found || !*found) co_return 1;
@@ -101,7 +102,6 @@ Task<int> ProxySession::begin_and_wait(Waiter& waiter) {
       acceptors_.spawn(accept_loop(one, *listeners_.back()));
     }
   }
-  connections_.spawn(watch_start());
   if (options_.watch_input) {
     input_end_ = std::make_unique<InputEnd>(loop_, [this] {
       stops_ += 2;

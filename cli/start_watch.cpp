@@ -5,6 +5,7 @@
 
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
 #include <chrono>
 
 namespace rooster::cli {
@@ -13,7 +14,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kFirst = 10s;
-constexpr auto kPatience = 5s;  // a restarted gateway serves within two
+constexpr auto kOneCall = 1s;
+constexpr auto kPatience = 8s;  // a restarted gateway serves within two
 constexpr auto kAgain = 200ms;
 constexpr auto kFresh = 3s;     // an answer counts for all that is lost meanwhile
 constexpr auto kRestart = 15s;  // after a restart its old connections end within three
@@ -53,7 +55,8 @@ Task<bool> StartWatch::has_restarted(Waiter& waiter) {
   if (Clock::now() - answered_at_ > kFresh && !started_.empty()) {
     is_asking_ = true;
     while (Clock::now() < deadline) {
-      const auto started = co_await ask(waiter, deadline);
+      // A gateway that goes down may still take the call and never answer it.
+      const auto started = co_await ask(waiter, std::min(deadline, Clock::now() + kOneCall));
       if (waiter.is_interrupted()) break;
       if (started) {
         answered_at_ = Clock::now();
