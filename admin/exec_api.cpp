@@ -252,7 +252,12 @@ Task<> ExecApi::serve(ExecSpec spec, ExecCaller caller, Stream& client, std::str
   auto process = co_await host_.start(
       spec,
       [&client](std::string_view line) {
-        client.write(net::encode_exec(net::ExecKind::Notice, line));
+        // A client ends its bytes only when it goes.
+        const bool is_there = !client.is_broken() && !client.pollable().is(Pollable::kPeerClosed);
+        if (is_there && !line.empty()) {
+          client.write(net::encode_exec(net::ExecKind::Notice, line));
+        }
+        return is_there;
       },
       waiter);
   if (!process) {

@@ -49,12 +49,13 @@ class ExecProcess {
 
 class ExecHost {
  public:
-  /// A line for the person who waits.
-  using Notice = std::function<void(std::string line)>;
+  /// A line for the person who waits; "" only asks. False: nobody waits any more.
+  using Notice = std::function<bool(std::string line)>;
 
   virtual ~ExecHost() = default;
   /// Wakes the machine if it sleeps, waits until its process runs (ready or not), and starts the
-  /// command. Errors, with a sentence in `detail`: NoRoute, AutostartOff, the wake's, ExecFailed.
+  /// command. Errors, with a sentence in `detail`: NoRoute, AutostartOff, the wake's, ExecFailed;
+  /// ClientLeft.
   virtual Task<std::unique_ptr<ExecProcess>> start(ExecSpec spec, Notice notice,
                                                    Waiter& waiter) = 0;
 };

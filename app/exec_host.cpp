@@ -3,6 +3,7 @@
 #include "machines/start_spec.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <utility>
 
 namespace rooster::app {
@@ -21,15 +22,19 @@ Error with_detail(Fault fault, std::string detail) {
 
 }  // namespace
 
-// ---- the command, on the background thread
+// ---- the command, on the background thread. An answer that came too late goes with its loop,
+// maybe after the host.
 
 class ExecHost::Process final : public admin::ExecProcess {
  public:
   Process(ExecHost& host, keeper::Executed executed, std::shared_ptr<Ended> ended)
-      : host_(host), executed_(std::move(executed)), ended_(std::move(ended)) {}
+      : host_(host),
+        control_loop_(host.parts_.control_loop),
+        executed_(std::move(executed)),
+        ended_(std::move(ended)) {}
   ~Process() override {
     ended_->tell = nullptr;
-    host_.parts_.control_loop.post([&host = host_, exec = executed_.exec] { host.forget(exec); });
+    control_loop_.post([&host = host_, exec = executed_.exec] { host.abandon(exec); });
   }
 
   Ends take_ends() override {
@@ -40,10 +45,8 @@ class ExecHost::Process final : public admin::ExecProcess {
             .errors = std::move(executed_.errors)};
   }
   void signal(int number) override {
-    host_.parts_.control_loop.post([&keeper = host_.parts_.keeper, exec = executed_.exec, number] {
-      keeper.request(keeper::ExecSignal{.exec = exec, .signal = static_cast<std::uint8_t>(number)},
-                     [](keeper::Reply) {});
-    });
+    control_loop_.post(
+        [&host = host_, exec = executed_.exec, number] { host.signal(exec, number); });
   }
   std::optional<std::uint32_t> status() const override { return ended_->status; }
   void on_end(std::move_only_function<void()> ended) override {
@@ -56,6 +59,7 @@ class ExecHost::Process final : public admin::ExecProcess {
 
  private:
   ExecHost& host_;
+  Loop& control_loop_;
   keeper::Executed executed_;
   std::shared_ptr<Ended> ended_;
 };
@@ -78,13 +82,9 @@ Task<std::unique_ptr<admin::ExecProcess>> ExecHost::start(admin::ExecSpec spec, 
         waiter, parts_.control_loop, waiter.loop().now() + kPatience,
         [this, spec](Answer<Attempt> answer) { this->attempt(spec, std::move(answer)); });
     if (!attempt) co_return attempt.error();
-    if (attempt->executed) {
-      co_return std::make_unique<Process>(*this, std::move(*attempt->executed),
-                                          std::move(attempt->ended));
-    }
-    if (!attempt->notice.empty() && std::exchange(told, attempt->notice) != attempt->notice) {
-      notice(attempt->notice);
-    }
+    if (attempt->process) co_return std::move(attempt->process);
+    const bool is_news = std::exchange(told, attempt->notice) != attempt->notice;
+    if (!notice(is_news ? attempt->notice : "")) co_return Error(Fault::ClientLeft);
     const Woke woke = co_await waiter.wait(waiter.loop().now() + kLookEach);
     if (woke == Woke::Interrupted) co_return Error(waiter.interrupted_by());
   }
@@ -109,7 +109,7 @@ void ExecHost::attempt(const admin::ExecSpec& spec, Answer<Attempt> answer) {
   if (runs) return execute(spec, view, *machine, std::move(answer));
   auto woken = wake(spec, *view, *machine);
   if (!woken) return answer(fail(woken.error()));
-  answer(Attempt{.executed = {}, .ended = {}, .notice = std::move(*woken)});
+  answer(Attempt{.process = nullptr, .notice = std::move(*woken)});
 }
 
 Result<> ExecHost::may_run(const admin::ExecSpec& spec, const config::AppConfig& config) const {
@@ -190,9 +190,11 @@ void ExecHost::execute(const admin::ExecSpec& spec, machines::AppViewPtr view,
       [this, running,
        answer = std::make_shared<Answer<Attempt>>(std::move(answer))](keeper::Reply reply) {
         if (auto* executed = std::get_if<keeper::Executed>(&reply)) {
-          Attempt done{.executed = std::move(*executed), .ended = running->ended, .notice = {}};
-          running_[done.executed->exec] = std::move(*running);
-          (*answer)(std::move(done));
+          const std::shared_ptr<Ended> ended = running->ended;
+          running_[executed->exec] = std::move(*running);
+          (*answer)(
+              Attempt{.process = std::make_unique<Process>(*this, std::move(*executed), ended),
+                      .notice = {}});
         } else if (const auto* failed = std::get_if<keeper::SpawnFailed>(&reply)) {
           (*answer)(fail(with_detail(Fault::ExecFailed, failed->text)));
         } else if (const auto* other = std::get_if<keeper::Failed>(&reply)) {
@@ -220,8 +222,15 @@ void ExecHost::each_second() {
   second_->set(Clock::now() + kLeaseEach);
 }
 
-void ExecHost::forget(std::uint64_t exec) {
-  running_.erase(exec);
+void ExecHost::signal(std::uint64_t exec, int number) {
+  parts_.keeper.request(
+      keeper::ExecSignal{.exec = exec, .signal = static_cast<std::uint8_t>(number)},
+      [](const keeper::Reply&) {});
+}
+
+// One that still runs was started for somebody who had left, or outlived the patience with it.
+void ExecHost::abandon(std::uint64_t exec) {
+  if (running_.erase(exec) > 0) signal(exec, SIGKILL);
 }
 
 void ExecHost::on_exited(const keeper::ExecExited& exited) {

@@ -54,8 +54,8 @@ class ExecHost final : public admin::ExecHost {
   };
   /// An attempt's outcome.
   struct Attempt {
-    std::optional<keeper::Executed> executed;  ///< unset: the machine does not run yet
-    std::shared_ptr<Ended> ended;
+    /// Null: the machine does not run yet. Dropped where nobody waits for it any more.
+    std::unique_ptr<admin::ExecProcess> process;
     std::string notice;  ///< what the person who waits should know
   };
 
@@ -66,7 +66,9 @@ class ExecHost final : public admin::ExecHost {
   void execute(const admin::ExecSpec& spec, machines::AppViewPtr view,
                const machines::MachineView& machine, Answer<Attempt> answer);
   void hold(Running& running);
-  void forget(std::uint64_t exec);
+  /// Nobody is there for it any more.
+  void abandon(std::uint64_t exec);
+  void signal(std::uint64_t exec, int number);
   void each_second();
 
   Parts parts_;

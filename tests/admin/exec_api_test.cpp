@@ -80,7 +80,7 @@ class LocalHost final : public ExecHost {
   Task<std::unique_ptr<ExecProcess>> start(ExecSpec spec, Notice notice, Waiter&) override {
     specs.push_back(spec);
     if (!failure.empty()) co_return Error(Fault::WakeTimeout, failure);
-    notice("waking " + spec.app);
+    if (!notice("waking " + spec.app)) co_return Error(Fault::ClientLeft);
     co_return std::make_unique<LocalProcess>(loop_, spec);
   }
   std::vector<ExecSpec> specs;
