@@ -2,8 +2,9 @@
 
 #include "keeper/nft_batch.hpp"
 
+#include <algorithm>
 #include <array>
-#include <cstring>
+#include <tuple>
 
 #include <linux/netlink.h>
 #include <netinet/icmp6.h>
@@ -18,6 +19,9 @@ constexpr std::uint16_t kApiPort = 4280;
 constexpr std::uint8_t kTcp = IPPROTO_TCP, kUdp = IPPROTO_UDP;
 constexpr std::uint32_t kLoopback = 1;           // lo's index in every namespace
 constexpr std::uint64_t kAnswersPerSecond = 10;  // "unreachable", so that nobody is flooded by us
+
+// One transaction is one message, which has to fit the socket's buffer (212 kB).
+constexpr std::size_t kKeysPerCommit = 1024;
 
 // nft's numbers of types, for those who list the rules.
 constexpr std::uint32_t kAddressType = 8, kAddressV4Type = 7, kPortType = 13, kInterfaceType = 20,
@@ -187,16 +191,35 @@ int CatchRules::install(std::uint32_t tun) {
 }
 
 int CatchRules::apply(const Catch& change) {
-  NftBatch batch(kTable);
-  if (change.clear)
+  if (change.clear) {
+    NftBatch batch(kTable);
     for (const std::string_view set : {"addresses", "ports", "pings"}) batch.clear(set);
-  batch.remove_elements("addresses", keys_of(change.remove_addresses));
-  batch.remove_elements("ports", keys_of(change.remove_ports));
-  batch.remove_elements("pings", keys_of(change.remove_pings));
-  batch.add_elements("addresses", keys_of(change.add_addresses));
-  batch.add_elements("ports", keys_of(change.add_ports));
-  batch.add_elements("pings", keys_of(change.add_pings));
-  return batch.commit(socket_);
+    if (const int error = batch.commit(socket_); error != 0) return error;
+  }
+  const auto each = [this](std::string_view set, const std::vector<NftKey>& keys, bool adds) {
+    for (std::size_t at = 0; at < keys.size(); at += kKeysPerCommit) {
+      const auto begin = keys.begin() + static_cast<std::ptrdiff_t>(at);
+      const auto end =
+          begin + static_cast<std::ptrdiff_t>(std::min(kKeysPerCommit, keys.size() - at));
+      const std::vector<NftKey> some(begin, end);
+      NftBatch batch(kTable);
+      if (adds)
+        batch.add_elements(set, some);
+      else
+        batch.remove_elements(set, some);
+      if (const int error = batch.commit(socket_); error != 0) return error;
+    }
+    return 0;
+  };
+  for (const auto& [set, keys, adds] :
+       {std::tuple("addresses", keys_of(change.remove_addresses), false),
+        std::tuple("ports", keys_of(change.remove_ports), false),
+        std::tuple("pings", keys_of(change.remove_pings), false),
+        std::tuple("addresses", keys_of(change.add_addresses), true),
+        std::tuple("ports", keys_of(change.add_ports), true),
+        std::tuple("pings", keys_of(change.add_pings), true)})
+    if (const int error = each(set, keys, adds); error != 0) return error;
+  return 0;
 }
 
 int CatchRules::add_source(const Source& source) {

@@ -27,7 +27,7 @@ class CatchRules {
   /// `tun`: the device's index, 0 = none. Errors: errno; the rules are then not there.
   int install(std::uint32_t tun);
 
-  /// The addresses and ports of `change`, in one transaction.
+  /// The addresses and ports of `change`; what goes first.
   int apply(const Catch& change);
 
   /// What may come from a machine's interface.

@@ -159,6 +159,10 @@ template <class Archive, class Message>
 void fields(Archive&, Message&) {}
 
 template <class Archive>
+void fields(Archive& a, Hello& m) {
+  a(m.asks_namespaces);
+}
+template <class Archive>
 void fields(Archive& a, Listen& m) {
   a(m.name, m.host, m.port, m.count, m.backlog);
 }

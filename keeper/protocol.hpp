@@ -33,7 +33,9 @@ inline constexpr std::size_t kMaxTextBytes = 16 * 1024;  // of a machine's hosts
 // ---- requests, server -> keeper ----
 
 /// First message of a server. Reply: Welcome.
-struct Hello {};
+struct Hello {
+  bool asks_namespaces = false;  ///< whether there can be any is tried then: some milliseconds
+};
 
 /// The server serves: from now on its death is a crash, not a failed start. Reply: Done.
 struct Ready {};
@@ -232,7 +234,8 @@ struct Welcome {
   bool is_root = false;
   bool can_freeze = false;  ///< also: machines have cgroups
   std::string cgroup;       ///< the keeper's directory of machine cgroups; "" = none
-  /// "" = machines can have namespaces of their own; else the sentence that says why not.
+  /// If asked: "" = machines can have namespaces of their own; else the sentence that says why not.
+  /// Hub fails with the same sentence.
   std::string no_private_network{};
 };
 

@@ -183,12 +183,13 @@ void Supervisor::answer(std::uint64_t id, Request request, TimePoint now) {
   outbox_.release_events();
   std::visit(
       Overloaded{
-          [&](Hello&) {
+          [&](Hello& one) {
             reply(Welcome{.generation = generation_,
                           .keeper_pid = ::getpid(),
                           .is_root = ::geteuid() == 0,
                           .can_freeze = cgroups_.is_usable(),
-                          .cgroup = cgroups_.base()});
+                          .cgroup = cgroups_.base(),
+                          .no_private_network = one.asks_namespaces ? network_.obstacle() : ""});
           },
           [&](Ready&) {
             server_.is_ready = true;

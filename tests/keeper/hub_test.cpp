@@ -197,6 +197,21 @@ TEST_F(HubTest, CatchesComeAndGo) {
   EXPECT_EQ(refusal("app", kFlycast, 6000), ECONNREFUSED);
 }
 
+TEST_F(HubTest, ManyAreCaughtAtOnce) {
+  Catch change;
+  for (std::uint16_t port = 10'000; port < 18'000; ++port)
+    change.add_ports.push_back({address(kFlycast), port});
+  call<Done>(std::move(change));
+  expect_caught("app", kApp, {address(kFlycast), 10'000});
+  expect_caught("app", kApp, {address(kFlycast), 17'999});
+  Catch less;
+  for (std::uint16_t port = 10'000; port < 17'999; ++port)
+    less.remove_ports.push_back({address(kFlycast), port});
+  call<Done>(std::move(less));
+  EXPECT_EQ(refusal("app", kFlycast, 17'998), ECONNREFUSED);
+  expect_caught("app", kApp, {address(kFlycast), 17'999});
+}
+
 TEST_F(HubTest, DnsIsHeardOnEveryInfraAddress) {
   for (const std::string_view to : {"fdaa::3", "fdaa:0:33::3"}) {
     const Descriptor client = socket({.machine = "app", .is_datagram = true});

@@ -154,9 +154,9 @@ TEST_P(MachineSet, AnExitWithoutAServerIsToldToTheNext) {
   const auto spawned = server_->call<Spawned>(
       shell("m", "while [ ! -e " + file("go") + " ]; do sleep 0.01; done; exit 9"));
   const pid_t first = server_->pid();
-  // Stopped first, so that its successor surely comes after the machine's end.
-  std::ofstream(file("go")) << "now";
+  // The other way round its end could still be told to the first server.
   ::kill(first, SIGKILL);
+  std::ofstream(file("go")) << "now";
   server_ = nullptr;
   server_ = keeper_.accept_server();
   server_->call<Welcome>(Hello{});

@@ -115,7 +115,7 @@ class Namespaces : public testing::Test {
 
   void begin() {
     server_ = keeper_.accept_server();
-    welcome_ = server_->call<Welcome>(Hello{});
+    welcome_ = server_->call<Welcome>(Hello{.asks_namespaces = true});
     ASSERT_EQ(welcome_.no_private_network, "");
     ready_ = server_->call<HubReady>(Hub{.tun_device = tun_node(), .listeners = 1});
     ASSERT_EQ(ready_.no_tun, "");
