@@ -100,6 +100,62 @@ TEST(Protocol, ListOfMachinesSurvivesTheRoundTrip) {
   EXPECT_EQ(got->machines[0].output_tail, "tail");
 }
 
+TEST(Protocol, ThePrivateNetworksMessagesSurviveTheRoundTrip) {
+  Spawn spawn = full_spawn();
+  spawn.network = MachineNetwork{.address = *IpAddress::parse("fdaa:0:33::2"),
+                                 .address_v4 = *IpAddress::parse("172.19.0.9"),
+                                 .hosts = "hosts",
+                                 .resolvers = "resolvers"};
+  const auto spawned = round_trip<Spawn>(std::move(spawn));
+  ASSERT_TRUE(spawned && spawned->network);
+  EXPECT_EQ(spawned->network->address_v4.to_string(), "172.19.0.9");
+  EXPECT_EQ(spawned->network->resolvers, "resolvers");
+  Catch change;
+  change.clear = true;
+  change.add_ports = {{*IpAddress::parse("fdaa::7"), 5432}};
+  change.remove_peers = {{*IpAddress::parse("fdaa::100"), 120}};
+  const auto caught = round_trip<Catch>(std::move(change));
+  ASSERT_TRUE(caught && caught->add_ports.size() == 1 && caught->remove_peers.size() == 1);
+  EXPECT_EQ(caught->add_ports[0].to_string(), "[fdaa::7]:5432");
+  EXPECT_EQ(caught->remove_peers[0].bits, 120);
+  const auto hub = round_trip<Hub>(Hub{.tun_name = "t", .listeners = 3});
+  ASSERT_TRUE(hub);
+  EXPECT_EQ(hub->listeners, 3);
+  HubReady ready{.no_tun = "why"};
+  ready.listeners.push_back(null_descriptor());
+  ready.dns_listener = null_descriptor();
+  const auto got = reply_round_trip<HubReady>(std::move(ready));
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->no_tun, "why");
+  EXPECT_EQ(got->listeners.size(), 1U);
+  EXPECT_TRUE(got->dns_listener && !got->dns_datagrams);
+  Executed executed{.exec = 7, .pid = 8};
+  executed.terminal = null_descriptor();
+  const auto ran = reply_round_trip<Executed>(std::move(executed));
+  ASSERT_TRUE(ran);
+  EXPECT_EQ(ran->exec, 7U);
+  EXPECT_TRUE(ran->terminal && !ran->input);
+  const auto event = decode_from_keeper(encode(Event(ExecExited{.exec = 7, .code = 3})));
+  ASSERT_TRUE(event);
+  EXPECT_EQ(std::get<ExecExited>(std::get<Event>(*event)).code, 3);
+}
+
+TEST(Protocol, ThePrivateNetworksNumbersAreBounded) {
+  EXPECT_FALSE(round_trip<Hub>(Hub{.tun_name = "a-name-that-is-too-long"}));
+  EXPECT_FALSE(round_trip<Hub>(Hub{.tun_name = "../etc"}));
+  EXPECT_FALSE(round_trip<Hub>(Hub{.listeners = kMaxListeners + 1}));
+  EXPECT_FALSE(round_trip<Sockets>(Sockets{.count = 0}));
+  EXPECT_FALSE(round_trip<Sockets>(Sockets{.count = kMaxSocketsPerReply + 1}));
+  Catch change;
+  change.add_peers = {{IpAddress(), 129}};
+  EXPECT_FALSE(round_trip<Catch>(std::move(change)));
+  Spawn spawn = full_spawn();
+  spawn.network = MachineNetwork{.hosts = std::string(kMaxTextBytes + 1, 'x')};
+  EXPECT_FALSE(round_trip<Spawn>(std::move(spawn)));
+  Exec exec{.machine = "m", .argv = {std::string("a\0b", 3)}};
+  EXPECT_FALSE(round_trip<Exec>(std::move(exec)));
+}
+
 TEST(Protocol, ExitedIsAnEvent) {
   const auto got = decode_from_keeper(encode(Event(Exited{.machine = "m", .pid = 3, .signal = 9})));
   ASSERT_TRUE(got);
