@@ -231,7 +231,10 @@ Task<> Exchange::connect() {
     co_return {};
   }
   auto opened = co_await open_connection(context_, waiter_, machine, {.port = wish.port});
-  if (!opened) co_return opened.error();
+  if (!opened) {
+    if (opened.error().fault == Fault::UpstreamRefused) claim_.connect_failed();
+    co_return opened.error();
+  }
   upstream_.emplace(std::move(*opened), context_.scratch);
   co_return {};
 }

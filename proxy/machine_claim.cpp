@@ -56,6 +56,10 @@ machines::Arriving MachineClaim::arriving() const {
 Task<> MachineClaim::acquire() {
   using Kind = machines::Arrival::Kind;
   bool arrived = attempts_ > 0;
+  if (std::exchange(was_refused_, false)) {
+    auto waited = co_await let_news_come();
+    if (!waited) co_return waited.error();
+  }
   for (int picks = 0;; ++picks) {
     machines::Arrival arrival;
     if (!arrived) {
@@ -91,6 +95,18 @@ Task<> MachineClaim::acquire() {
     auto again = claimant_.find_route();
     if (!again) co_return again.error();
   }
+}
+
+// Only where there is no other machine to go to.
+Task<> MachineClaim::let_news_come() {
+  const auto other =
+      pick_machine(*view_, *service_, tried_, context_.random(), claimant_.steering());
+  if (other) co_return {};
+  const Woke woke = co_await waiter_.wait(context_.loop.now() + limits::kTick);
+  if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by(), Reached::No);
+  auto again = claimant_.find_route();
+  if (!again) co_return again.error();
+  co_return {};
 }
 
 // Held: the claimant's memory is lent back meanwhile, and one that leaves stops counting at once.

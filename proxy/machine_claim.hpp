@@ -71,6 +71,9 @@ class MachineClaim {
   /// The app has answered, and what goes on is a tunnel or a TCP session: it gives its part of the
   /// slow start back, and without a hard_limit its connection slot.
   void become_tunnel();
+  /// The machine refused the connection. It may have just exited, which control learns a moment
+  /// later: where there is no other, acquire() gives it that moment.
+  void connect_failed() { was_refused_ = true; }
   /// Drops the lease, if there is one; the machine stays known.
   void drop();
   /// Gives up a grant that was not used: it is the next one's.
@@ -95,6 +98,7 @@ class MachineClaim {
  private:
   machines::Arriving arriving() const;
   Task<> wait_at_gate();
+  Task<> let_news_come();
   Fault wait_fault() const;
   bool try_pick();
   bool take(std::size_t index);
@@ -115,6 +119,7 @@ class MachineClaim {
   Duration waited_{};
   int attempts_ = 0;
   bool did_wait_ = false;
+  bool was_refused_ = false;
   bool holds_slot_ = false;  // one of the machine's upstream connections is ours
 };
 

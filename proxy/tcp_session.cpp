@@ -290,7 +290,10 @@ Task<> TcpSession::connect() {
   auto opened = co_await open_connection(
       context_, client_.waiter, machine,
       {.port = port, .source = client_.source.address, .is_declared = service_ != nullptr});
-  if (!opened) co_return opened.error();
+  if (!opened) {
+    if (opened.error().fault == Fault::UpstreamRefused) claim_.connect_failed();
+    co_return opened.error();
+  }
   upstream_ = std::move(*opened);
   keep_alive(upstream_->stream.fd());
   connected_at_ = context_.loop.now();
