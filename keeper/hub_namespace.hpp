@@ -13,6 +13,9 @@
 
 namespace rooster::keeper {
 
+inline constexpr std::uint32_t kLoopback = 1;         // lo's index in every namespace
+inline constexpr std::uint32_t kHubV4 = 0xAC13'0001;  // 172.19.0.1
+
 class HubNamespace {
  public:
   /// The calling process is in the hub's namespace. `is_new`: nothing is set up in it yet.
