@@ -198,6 +198,20 @@ TEST(TcpSession, ARefusalOfTheAppIsAReset) {
   EXPECT_EQ(net.edge.log(), std::vector<std::string>{"0 upstream_refused"});
 }
 
+// Its connections break before control has heard of its end.
+TEST(TcpSession, AnAppThatHasJustExitedIsWokenAgain) {
+  Private net;
+  net.edge.origin.close();
+  Peer client = net.connect_service();
+  ASSERT_TRUE(turn_until(net.edge.loop,
+                         [&] { return net.edge.metrics().upstream_connects.read() == 1; }));
+  net.sleep();
+  ASSERT_TRUE(net.is_waiting());
+  EXPECT_EQ(net.edge.wakes.size(), 1u);
+  client.reset();
+  net.expect_all_given_back();
+}
+
 TEST(TcpSession, AResetOfTheAppIsNotTakenForAnEnd) {
   Private net;
   Peer client = net.connect_service();
