@@ -75,6 +75,9 @@ std::optional<Error> begin_connect(int fd, const Way& way, const DialWish& wish)
     return Error(Fault::UpstreamRefused, Reached::No, std::string(what) + std::strerror(errno));
   };
   if (way.from_hub) {
+    // The port is chosen by connect(), which may take one that is in use to another machine.
+    const int on = 1;
+    ::setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     const bool bound = call_with(mapped(wish.source, 0), [fd](const sockaddr* to, socklen_t size) {
       return ::bind(fd, to, size);
     });

@@ -203,8 +203,8 @@ TEST(TcpSession, AnAppThatHasJustExitedIsWokenAgain) {
   Private net;
   net.edge.origin.close();
   Peer client = net.connect_service();
-  ASSERT_TRUE(turn_until(net.edge.loop,
-                         [&] { return net.edge.metrics().upstream_connects.read() == 1; }));
+  ASSERT_TRUE(
+      turn_until(net.edge.loop, [&] { return net.edge.metrics().upstream_connects.read() == 1; }));
   net.sleep();
   ASSERT_TRUE(net.is_waiting());
   EXPECT_EQ(net.edge.wakes.size(), 1u);
@@ -418,6 +418,15 @@ TEST(PrivateListener, ResetsWhatLeadsNowhere) {
   }
   net.expect_all_given_back();
   EXPECT_EQ(net.edge.log(), (std::vector<std::string>{"0 no_route", "0 no_route", "0 no_route"}));
+}
+
+TEST(PrivateListener, AMachineDoesNotReachTheNodeByTheWayOut) {
+  Private net;
+  Peer client = net.connect({*IpAddress::parse("127.0.0.1"), net.edge.origin.port()}, kMachine);
+  EXPECT_EQ(client.wait_for_end(), Peer::End::Reset);
+  EXPECT_FALSE(net.edge.origin.has_connection());
+  net.expect_all_given_back();
+  EXPECT_EQ(net.edge.log(), std::vector<std::string>{"0 egress_denied"});
 }
 
 TEST(PrivateListener, AServiceOfHttpIsAnHttpSession) {
