@@ -6,17 +6,14 @@
 #include "proxy/private_listener.hpp"
 
 #include "core/private_address.hpp"
-#include "net/connect_call.hpp"
-#include "net/dial.hpp"
-#include "net/splice.hpp"
 #include "proxy/egress_session.hpp"
 #include "proxy/h1_session.hpp"
+#include "proxy/private_call.hpp"
 #include "proxy/tcp_session.hpp"
 #include "proxy/worker_context.hpp"
 #include "tls/accept.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -30,7 +27,6 @@ namespace {
 
 constexpr int kAcceptsPerTurn = 64;
 constexpr int kMostRest = 4096;  // as long as the backlog
-constexpr std::string_view kConnect = "CONNECT ";
 
 bool is_exhausted(int reason) {
   return reason == EMFILE || reason == ENFILE || reason == ENOBUFS || reason == ENOMEM;
@@ -57,48 +53,6 @@ const config::Port* find_port(const machines::AppView& view, std::uint16_t exter
   const auto port = std::ranges::find_if(
       service->ports, [&](const auto& one) { return one.contains(external_port); });
   return port == service->ports.end() ? nullptr : &*port;
-}
-
-// The head of a call, or as much as shows that it is none. Errors: ClientLeft, HeadTimeout,
-// HeadTooLarge.
-Task<> read_head(Stream& stream, Waiter& waiter, std::string& input, TimePoint deadline) {
-  std::array<char, 2048> piece;
-  while (true) {
-    const std::size_t known = std::min(input.size(), kConnect.size());
-    if (std::string_view(input).substr(0, known) != kConnect.substr(0, known)) co_return {};
-    if (input.find("\r\n\r\n") != std::string::npos) co_return {};
-    if (input.size() > net::kMaxConnectHeadBytes) co_return Error(Fault::HeadTooLarge);
-    const ReadResult got =
-        stream.may_read() ? stream.read(piece) : ReadResult{ReadResult::Status::Later};
-    if (got.status == ReadResult::Status::Some) {
-      input.append(piece.data(), got.bytes);
-      continue;
-    }
-    if (got.status != ReadResult::Status::Later) co_return Error(Fault::ClientLeft);
-    const Woke woke = co_await waiter.wait(deadline, stream.readable());
-    if (woke == Woke::Interrupted) co_return Error(waiter.interrupted_by());
-    if (woke == Woke::Deadline) co_return Error(Fault::HeadTimeout);
-  }
-}
-
-// The answer to a call that was refused must arrive: bytes of the client's still unread would turn
-// our end into a reset.
-Task<> linger(WorkerContext& context, Stream& stream, Waiter& waiter) {
-  const TimePoint deadline = context.loop.now() + limits::kLingerTime;
-  std::size_t discarded = 0;
-  while (discarded < limits::kDiscardBytes && (!stream.has_pending() || stream.flush())) {
-    if (stream.may_read()) {
-      const ReadResult got = stream.read(context.scratch.in_span());
-      discarded += got.bytes;
-      if (got.status == ReadResult::Status::Some) continue;
-      if (got.status != ReadResult::Status::Later) co_return {};
-    }
-    Interest interest = stream.readable();
-    if (stream.has_pending()) interest.bits |= Pollable::kWritable;
-    const Woke woke = co_await waiter.wait(deadline, interest);
-    if (woke == Woke::Deadline || woke == Woke::Interrupted) co_return {};
-  }
-  co_return {};
 }
 
 }  // namespace
@@ -302,41 +256,12 @@ Task<> PrivateListener::run_tcp(std::unique_ptr<Place> place, PrivateAccepted ac
 
 Task<> PrivateListener::run_api(std::unique_ptr<Place> place, PrivateAccepted accepted,
                                 std::string input) {
-  const PrivateSource& source = place->source();
   Stream stream(context_.loop, std::move(accepted.fd));
   stream.watch_reset(std::move(accepted.reset));
   Waiter waiter(context_.sessions);
   place->set_waiter(&waiter);
-  auto read = co_await read_head(stream, waiter, input, context_.loop.now() + limits::kHeadTimeout);
-  if (!read && read.error().fault != Fault::HeadTooLarge) co_return {};
-  if (read && !input.starts_with(kConnect)) {
-    if (!options_.hand_over) co_return {};
-    options_.hand_over(stream.pollable().release(), std::move(input), source);
-    co_return {};
-  }
-  const std::size_t head_bytes = read ? input.find("\r\n\r\n") + 4 : input.size();
-  const auto call = net::parse_connect(std::string_view(input).substr(0, head_bytes));
-  PrivateTarget target{.fault = call ? Fault::NotAllowed : Fault::BadRequest};
-  if (!read) target.fault = read.error().fault;
-  if (call && source.who != PrivateSource::Who::Machine) {
-    target = table_.find(source, call->target.host, call->target.port);
-    const bool is_app =
-        target.kind == PrivateTarget::Kind::Service || target.kind == PrivateTarget::Kind::Machines;
-    if (!is_app && target.kind != PrivateTarget::Kind::Refused) target = {};
-  }
-  const std::string asked = call ? call->target.to_string() : std::string();
-  TcpSession session(context_,
-                     {.stream = stream,
-                      .waiter = waiter,
-                      .source = source,
-                      .asked = asked,
-                      .input = std::string_view(input).substr(head_bytes),
-                      .is_call = true,
-                      .only_wake = call && call->only_wake},
-                     std::move(target));
-  co_await session.run();
-  if (!session.was_connected()) co_await linger(context_, stream, waiter);
-  co_return {};
+  co_return co_await run_private_call(context_, stream, waiter, place->source(), table_,
+                                      std::move(input), options_.hand_over);
 }
 
 Task<> PrivateListener::run_egress(std::unique_ptr<Place> place, PrivateAccepted accepted) {

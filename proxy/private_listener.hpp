@@ -7,6 +7,7 @@
 #include "core/loop.hpp"
 #include "core/stream.hpp"
 #include "proxy/client_address.hpp"
+#include "proxy/private_call.hpp"
 #include "proxy/private_table.hpp"
 
 #include <cstddef>
@@ -35,8 +36,7 @@ class PrivateListener {
     /// Where machines may not go, beside loopback, link-local, fdaa::/16 and the node's own
     /// addresses.
     CidrList egress_denied{};
-    /// A request to the API that is no CONNECT: `input` has been read of it.
-    std::function<void(Descriptor, std::string input, PrivateSource)> hand_over{};
+    HandOver hand_over{};
     /// A TCP connection to the name server, where the hub's own listener did not take it.
     std::function<void(Descriptor, PrivateSource)> serve_dns{};
   };

@@ -11,9 +11,8 @@
 #include "net/connect_call.hpp"
 #include "net/splice.hpp"
 #include "proxy/connect_machine.hpp"
+#include "proxy/wake_progress.hpp"
 #include "proxy/worker_context.hpp"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -44,10 +43,6 @@ void keep_alive(int fd) {
 std::uint32_t microseconds(Duration duration) {
   return static_cast<std::uint32_t>(std::max(duration, Duration::zero()) /
                                     std::chrono::microseconds(1));
-}
-
-bool is_just_ready(const machines::MachineView& machine) {
-  return machine.routable && machine.load && machine.load->is_starting_slowly();
 }
 
 const machines::WakeState& wake_of(const machines::AppView& view, const config::Service* service) {
@@ -241,44 +236,12 @@ void TcpSession::unpark() {
 // A call is told whenever the wake has come further.
 TimePoint TcpSession::still_waiting(const machines::AppView& view) {
   if (!client_.is_call) return kNever;
-  std::string line = progress(view);
+  std::string line = wake_progress(view, wake_of(view, service_), is_beside_others());
   if (line != told_ && !client_.stream.has_pending()) {
     client_.stream.write(net::encode_progress(line));
     told_ = std::move(line);
   }
   return context_.loop.now() + kProgressEach;
-}
-
-std::string TcpSession::progress(const machines::AppView& view) const {
-  const std::string& app = view.config->name;
-  const machines::WakeState& wake = wake_of(view, service_);
-  switch (wake.phase) {
-    case machines::WakePhase::Ready:
-      if (is_beside_others()) break;
-      return std::ranges::any_of(view.machines, is_just_ready)
-                 ? fmt::format("{} is ready and takes its first connections", app)
-                 : fmt::format("{} is at its limit of connections: waiting for a place", app);
-    case machines::WakePhase::Stopping:
-      return fmt::format("{} is stopping; it starts again after that", app);
-    case machines::WakePhase::Failed:
-      return fmt::format("{} failed to start ({}); it is tried again", app,
-                         describe(wake.fault).token);
-    case machines::WakePhase::Asleep:
-      return fmt::format("waking {}", app);
-    case machines::WakePhase::Waking:
-      break;
-  }
-  for (const machines::MachineView& machine : view.machines) {
-    if (machine.group != wake.group || !machine.awake || machine.routable) continue;
-    const char* how = "starts";
-    if (machine.timeline && machine.timeline->listening != TimePoint{}) {
-      how = "listens, and is not ready yet";
-    } else if (machine.timeline && machine.timeline->started != TimePoint{}) {
-      how = "runs, and does not listen yet";
-    }
-    return fmt::format("waking {}: machine {} {}", app, machine.id.value, how);
-  }
-  return fmt::format("waking {}", app);
 }
 
 // ---- 3: a connection

@@ -68,7 +68,6 @@ class TcpSession final : private Claimant {
   bool matches(const machines::MachineView& machine) const;
   const config::Service* find_service(const machines::AppView& view) const;
   bool is_beside_others() const;
-  std::string progress(const machines::AppView& view) const;
 
   WorkerContext& context_;
   const TcpClient client_;
