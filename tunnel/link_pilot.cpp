@@ -12,6 +12,7 @@ constexpr auto kWebsocketAfter = 300ms;
 constexpr auto kPatienceWhenUp = 2s;  // a lost packet of a rekey is no reason to race
 constexpr auto kRetryWebsocket = 5s;
 constexpr auto kProbeEach = 60s;
+constexpr auto kProbeAgain = 250ms;
 constexpr auto kProbeWait = 1s;
 constexpr auto kRepeatAfter = 1s;
 constexpr auto kResolveAgain = 2s;
@@ -77,9 +78,10 @@ void LinkPilot::established(Carrier carrier, TimePoint now) {
   may_repeat_ = false;
   if (state_ == State::Up && carrier_ == Carrier::Websocket && carrier == Carrier::Udp &&
       ++good_probes_ < kGoodProbes) {
-    // Once may be luck: again, before the WebSocket is given up.
-    probe_until_ = now + kProbeWait;
-    act(LinkAction::Probe);
+    // Once may be luck: again, before the WebSocket is given up. Not at once: a gateway drops a
+    // peer's second initiation within 20 ms.
+    probe_until_ = kNever;
+    next_probe_ = now + kProbeAgain;
     return;
   }
   probe_until_ = kNever;
@@ -173,7 +175,6 @@ void LinkPilot::repeat(TimePoint now) {
 }
 
 void LinkPilot::probe(TimePoint now) {
-  good_probes_ = 0;
   next_probe_ = now + kProbeEach;
   probe_until_ = now + kProbeWait;
   act(LinkAction::Probe);

@@ -131,6 +131,11 @@ TEST(LinkPilot, UdpIsProbedAndTwoGoodAnswersBringItBack) {
   ASSERT_TRUE(flight.did(Action::Probe));
   flight.established(Carrier::Udp);
   EXPECT_EQ(flight.pilot.carrier(), Carrier::Websocket) << "one answer may be luck";
+  flight.actions.clear();
+  flight.pass(100ms);
+  EXPECT_FALSE(flight.did(Action::Probe)) << "the gateway would take it for a flood";
+  flight.pass(200ms);
+  ASSERT_TRUE(flight.did(Action::Probe));
   flight.established(Carrier::Udp);
   EXPECT_EQ(flight.pilot.carrier(), Carrier::Udp);
   EXPECT_EQ(flight.told(), std::vector<Kind>{Kind::ToUdp});
