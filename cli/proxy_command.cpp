@@ -2,6 +2,7 @@
 
 #include "cli/choose_machine.hpp"
 #include "cli/operator_commands.hpp"
+#include "cli/proxy_check.hpp"
 #include "cli/proxy_session.hpp"
 
 #include <cstdlib>
@@ -43,6 +44,7 @@ int run_proxy(const DeveloperOptions& options, const ProxyCommand& command,
   auto mappings = parse_mappings(command.words, app);
   if (!mappings) return usage_error(console, mappings.error());
 
+  if (command.check) return check_proxy(options, *mappings, console);
   raise_descriptor_limit();
   Loop loop;
   ProxySession* running = nullptr;

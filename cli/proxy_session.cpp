@@ -1,6 +1,5 @@
 #include "cli/proxy_session.hpp"
 
-#include "cli/api_call.hpp"
 #include "net/splice.hpp"
 
 #include <fmt/format.h>
@@ -21,7 +20,11 @@ using namespace std::chrono_literals;
 constexpr auto kOpenTime = 10s;  // no way in that time at the start: it is said, and the end
 constexpr auto kTick = 1s;
 constexpr auto kFarewell = 3s;  // for open connections after the first Ctrl-C
-constexpr auto kRest = 100ms;   // after a failed accept
+constexpr auto kCrowdPatience = 15s;
+constexpr auto kFirstRest = 100ms;
+constexpr auto kLongestRest = 800ms;
+constexpr std::string_view kCrowded = "peer_limit";
+constexpr auto kRest = 100ms;  // after a failed accept
 constexpr std::size_t kBufferBytes = 256 * 1024;
 
 bool is_loopback(const std::string& address) {
@@ -210,12 +213,63 @@ Task<> ProxySession::serve(Descriptor descriptor, net::ConnectTarget remote) {
   co_return {};
 }
 
-Task<> ProxySession::carry(Stream& local, const net::ConnectTarget& remote, Waiter& waiter) {
+Task<bool> ProxySession::take_turn(Waiter& waiter) {
+  if (opening_ < kMostOpening && queue_.empty()) {
+    ++opening_;
+    co_return true;
+  }
+  queue_.push_back(&waiter);
+  // Whoever gives its turn up takes the first out of the queue, and counts for it.
+  const auto is_queued = [this, &waiter] {
+    return std::ranges::find(queue_, &waiter) != queue_.end();
+  };
+  while (is_queued()) {
+    if (co_await waiter.wait(kNever) != Woke::Interrupted) continue;
+    if (is_queued()) {
+      std::erase(queue_, &waiter);
+    } else {
+      give_turn();
+    }
+    co_return false;
+  }
+  co_return true;
+}
+
+void ProxySession::give_turn() {
+  --opening_;
+  if (queue_.empty()) return;
+  ++opening_;
+  Waiter* const next = queue_.front();
+  queue_.pop_front();
+  next->notify();
+}
+
+// What the node turns away because too many came at once is tried again: nothing was sent.
+Task<ConnectOutcome> ProxySession::open_remote(Stream& local, const net::ConnectTarget& remote,
+                                               Waiter& waiter) {
   const auto progress = [this, &remote](std::string_view line) {
     voice_.progress(remote, line, loop_.now());
   };
-  auto outcome = co_await connect_through(way_, {.target = remote, .only_wake = false, .token = {}},
-                                          &local, waiter, progress);
+  const TimePoint give_up = Clock::now() + kCrowdPatience;
+  for (auto rest = kFirstRest;; rest = std::min(2 * rest, kLongestRest)) {
+    auto outcome = co_await connect_through(
+        way_, {.target = remote, .only_wake = false, .token = {}}, &local, waiter, progress);
+    const auto* refusal = outcome ? std::get_if<net::ConnectRefusal>(&*outcome) : nullptr;
+    const bool is_crowded = refusal != nullptr && refusal->fault == kCrowded;
+    const bool was_reset = !outcome && outcome.error().fault == Fault::UpstreamReset;
+    if ((!is_crowded && !was_reset) || Clock::now() >= give_up || stops_ > 0) co_return outcome;
+    if (co_await waiter.wait(Clock::now() + rest) == Woke::Interrupted) co_return outcome;
+  }
+}
+
+Task<> ProxySession::carry(Stream& local, const net::ConnectTarget& remote, Waiter& waiter) {
+  const auto has_turn = co_await take_turn(waiter);
+  if (!has_turn || !*has_turn) {
+    net::reset_at_close(local);
+    co_return {};
+  }
+  auto outcome = co_await open_remote(local, remote, waiter);
+  give_turn();
   if (!outcome || std::holds_alternative<net::ConnectRefusal>(*outcome)) {
     net::reset_at_close(local);
     if (outcome) {

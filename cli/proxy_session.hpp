@@ -4,6 +4,7 @@
 // input ends it all.
 #pragma once
 
+#include "cli/api_call.hpp"
 #include "cli/local_ports.hpp"
 #include "cli/proxy_voice.hpp"
 #include "cli/signals.hpp"
@@ -13,6 +14,7 @@
 #include "net/splice.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -32,6 +34,9 @@ struct ProxyOptions {
 class ProxySession {
  public:
   static constexpr std::size_t kMostConnections = 4096;
+  /// Opened at the same time; the others wait for their turn, so that a burst stays within what the
+  /// node gives one peer.
+  static constexpr std::size_t kMostOpening = 32;
 
   ProxySession(Loop& loop, Way& way, ProxyOptions options, const Console& console);
   ~ProxySession();
@@ -66,6 +71,10 @@ class ProxySession {
   Task<> find_target(net::ConnectTarget target, FirstAnswer& answer);
   Task<> accept_loop(const BoundMapping& bound, Pollable& listener);
   Task<> serve(Descriptor descriptor, net::ConnectTarget remote);
+  /// A place among those that open a connection now; false: interrupted.
+  Task<bool> take_turn(Waiter& waiter);
+  void give_turn();
+  Task<ConnectOutcome> open_remote(Stream& local, const net::ConnectTarget& remote, Waiter& waiter);
   Task<> carry(Stream& local, const net::ConnectTarget& remote, Waiter& waiter);
   Task<> end_connections(Waiter& waiter);
   bool start_command();
@@ -88,6 +97,8 @@ class ProxySession {
   SleepWatch sleep_watch_;
   StartWatch start_watch_;
   std::set<Carried*> carried_;
+  std::size_t opening_ = 0;
+  std::deque<Waiter*> queue_;           // for a turn
   std::optional<WallTime> renewed_at_;  // as looked at last
   std::optional<Signals> signals_;
   std::unique_ptr<ChildProgram> child_;

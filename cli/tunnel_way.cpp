@@ -18,6 +18,9 @@ using namespace std::chrono_literals;
 using Kind = tunnel::LinkReport::Kind;
 
 constexpr std::uint16_t kDnsPort = 53;
+// Where no datagram is answered, to try the WebSocket alone.
+constexpr const char* kNobody = "127.0.0.1";
+constexpr std::uint16_t kDiscardPort = 9;
 constexpr auto kKeep = 1s;  // how late the slot may learn of an initiation
 constexpr auto kStopTime = 2s;
 constexpr Duration kFreshDial = 100ms;
@@ -199,11 +202,14 @@ Result<> TunnelWay::connect() {
     if (!login.connect_to.empty() && endpoint->host == login.host) {
       options.endpoints.front().host = login.connect_to;
     }
-    options.websocket =
-        tunnel::HostPort{login.connect_to.empty() ? login.host : login.connect_to, login.port};
+    if (links_ != Links::Udp) {
+      options.websocket =
+          tunnel::HostPort{login.connect_to.empty() ? login.host : login.connect_to, login.port};
+    }
     options.websocket_name = login.host;
     options.tls = &gateway_->tls();
   }
+  if (links_ == Links::Websocket) options.endpoints = {{kNobody, kDiscardPort}};
   auto client = tunnel::Client::create(
       loop_, std::move(options), [this](const tunnel::LinkReport& report) { on_report(report); });
   if (!client) return fail(client.error());
@@ -214,7 +220,8 @@ Result<> TunnelWay::connect() {
   return {};
 }
 
-Task<> TunnelWay::disconnect(Waiter& waiter) {
+Task<> TunnelWay::close(Waiter& waiter) {
+  if (!client_) co_return {};
   keep_last_sent();
   keeper_.cancel();
   bool is_stopped = false;
@@ -246,7 +253,7 @@ Task<> TunnelWay::open(Waiter& waiter, TimePoint deadline) {
       }
       if (enrolled && !client_->is_up()) {
         is_fresh_ = true;
-        co_await disconnect(waiter);
+        co_await close(waiter);
         if (auto connected = connect(); !connected) {
           opener_ = nullptr;
           co_return connected.error();
@@ -290,7 +297,12 @@ Task<std::unique_ptr<Stream>> TunnelWay::dial(std::uint16_t port, Waiter& waiter
     dialled = co_await client_->dial(to, waiter, deadline);
   }
   is_fresh_ = false;
-  if (!dialled) co_return dialled.error();
+  if (!dialled) {
+    Error error = dialled.error();
+    // The gateway takes every connection, and resets those that are too many.
+    if (error.fault == Fault::UpstreamRefused) error.fault = Fault::UpstreamReset;
+    co_return error;
+  }
   auto stream = std::make_unique<Stream>(loop_, std::move(dialled->fd));
   if (dialled->reset) stream->watch_reset(dialled->reset);
   co_return stream;

@@ -38,6 +38,13 @@ class TunnelWay final : public Way {
   std::optional<WallTime> renewed_at() const override;
   void slept() override;
 
+  /// What may carry the tunnel; for the next open().
+  enum class Links : std::uint8_t { Both, Udp, Websocket };
+  void set_links(Links links) { links_ = links; }
+  /// Ends the tunnel; open() makes another.
+  Task<> close(Waiter& waiter);
+  /// The login's; null where there is none.
+  GatewayClient* gateway() { return gateway_ ? &*gateway_ : nullptr; }
   /// After open().
   tunnel::Client& client() { return *client_; }
   const Membership& membership() const { return membership_; }
@@ -47,13 +54,13 @@ class TunnelWay final : public Way {
   TunnelWay(Loop& loop, const DeveloperOptions& options, Tell tell);
   Task<> enrol(Waiter& waiter, TimePoint deadline);
   Result<> connect();
-  Task<> disconnect(Waiter& waiter);
   void on_report(const tunnel::LinkReport& report);
   Task<std::unique_ptr<Stream>> dial(std::uint16_t port, Waiter& waiter, TimePoint deadline);
   void keep_last_sent();
 
   Loop& loop_;
   tunnel::StackChoice stack_;
+  Links links_ = Links::Both;
   bool verbose_;
   Tell tell_;
   std::optional<GatewayClient> gateway_;  // with a login

@@ -3,10 +3,14 @@
 #include "cli/api_call.hpp"
 #include "net/dial.hpp"
 
+#include <cerrno>
+#include <chrono>
+
 namespace rooster::cli {
 namespace {
 
 constexpr std::uint16_t kDnsPort = 53;
+constexpr auto kRest = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -16,14 +20,17 @@ Task<> AdminWay::open(Waiter& waiter, TimePoint deadline) {
   co_return {};
 }
 
-Task<std::unique_ptr<Stream>> AdminWay::dial_api(Waiter& waiter, TimePoint) {
-  auto stream = co_await net::dial_unix(path_, waiter);
-  if (!stream) {
-    co_return Error(stream.error().fault, Reached::No,
-                    "cannot reach the node (" + stream.error().detail +
-                        "); is `rooster serve` running, and may you open its socket?");
+Task<std::unique_ptr<Stream>> AdminWay::dial_api(Waiter& waiter, TimePoint deadline) {
+  for (;;) {
+    auto socket = net::start_connect_unix(path_);
+    if (socket) co_return std::make_unique<Stream>(waiter.loop(), std::move(*socket));
+    const bool is_full = errno == EAGAIN;  // its backlog: no answer yet
+    Error error(socket.error().fault, Reached::No,
+                "cannot reach the node (" + socket.error().detail +
+                    "); is `rooster serve` running, and may you open its socket?");
+    if (!is_full || Clock::now() >= deadline) co_return error;
+    if (co_await waiter.wait(Clock::now() + kRest) == Woke::Interrupted) co_return error;
   }
-  co_return stream;
 }
 
 Task<std::unique_ptr<Stream>> AdminWay::dial_dns(Waiter& waiter, TimePoint deadline) {
