@@ -91,10 +91,11 @@ class Check {
       const bool is_refused = !answer && answer.error().fault == Fault::BadToken;
       if (answer) {
         tell("tls", Outcome::Fine, fmt::format("answered in {}", milliseconds(start)));
-        const std::string ends = text_at(*answer, "expires");
+        const auto* const token = answer->as_object().if_contains("token");
+        const std::string ends = token == nullptr ? "" : text_at(*token, "expires");
         tell("token", Outcome::Fine,
              fmt::format("{}, allows {}", ends.empty() ? "does not end" : "valid until " + ends,
-                         text_at(*answer, "allow")));
+                         token == nullptr ? "" : text_at(*token, "rights")));
       } else {
         tell(is_refused ? "token" : "tls", is_refused ? Outcome::Failed : Outcome::Without,
              why(answer.error()));
