@@ -16,6 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kRememberEach = 30s;
+constexpr auto kCountEach = 1s;
 // Who had a session that may still live (WireGuard paper §6.2) is greeted after a restart: its own
 // datagrams would be met with silence for 15 s.
 constexpr auto kGreetSeenWithin = 180s;
@@ -148,7 +149,6 @@ void Gateway::open() {
   half_minute_ = std::make_unique<Timer>(loop(), [this] { each_half_minute(); });
   half_minute_->set(Clock::now() + kRememberEach);
   greeting_ = std::make_unique<Timer>(loop(), [this] { greet_old_peers(); });
-  greeting_->set(Clock::now());
 }
 
 void Gateway::open_uapi() {
@@ -184,6 +184,7 @@ Gateway::Memories Gateway::stop() {
   post([this, &stopped, &last] {
     half_minute_.reset();
     greeting_.reset();
+    second_.reset();
     last = memories();
     const auto end = [this, &stopped] {
       device_loop_->stop([this, &stopped] {
@@ -215,6 +216,10 @@ void Gateway::adopt(AppChanges changes) {
     for (const auto& [network, name] : changes.gone) directory_.remove_app(network, name);
     for (auto& [network, record] : changes.now) directory_.put_app(network, std::move(record));
   });
+}
+
+void Gateway::adopt(std::chrono::milliseconds peer_timeout) {
+  post([this, peer_timeout] { parts_.peer_timeout = peer_timeout; });
 }
 
 void Gateway::put_peer(cluster::PeerPtr peer, cluster::PeerMemory memory) {
@@ -249,7 +254,10 @@ void Gateway::put_peer_here(const cluster::Peer& peer, const cluster::PeerMemory
     if (memory.last_handshake != WallTime{}) facts.last_handshake = memory.last_handshake;
     device_.restore(std::span(&facts, 1), now);
     const bool was_here = now.wall - memory.last_handshake < kGreetSeenWithin;
-    if (was_here && facts.endpoint) to_greet_.push_back(*id);
+    if (was_here && facts.endpoint) {
+      if (to_greet_.empty()) greeting_->set(Clock::now());
+      to_greet_.push_back(*id);
+    }
   }
   networks_[*id] = peer.network;
   peers_[peer.key] = *id;
@@ -274,8 +282,8 @@ void Gateway::greet_old_peers() {
     device_.initiate(to_greet_.back(), device_loop_->now(), device_loop_->output());
     to_greet_.pop_back();
   }
-  if (count > 0) device_loop_->flush();
-  greeting_->set(Clock::now() + 100ms);
+  device_loop_->flush();
+  if (!to_greet_.empty()) greeting_->set(Clock::now() + 100ms);
 }
 
 void Gateway::each_half_minute() {
@@ -337,6 +345,42 @@ bool Gateway::take_query(tunnel::PeerId peer, tunnel::Packet packet) {
   return true;
 }
 
+GatewayCounts Gateway::counts() const {
+  const tunnel::DeviceLoopCounters moved = device_loop_->counters();
+  const tunnel::DeviceStatistics& seen = device_.statistics();
+  const tunnel::GateCounters& gate = device_loop_->gate_counters();
+  const dns::ServerCounts& asked = names_->counts();
+  const dns::RecursorCounts& recursive = recursor_->counts();
+  GatewayCounts counts{.peers = peers_.size(),
+                       .packets_in = moved.packets_in,
+                       .packets_out = moved.packets_out,
+                       .datagrams_in = moved.udp.received,
+                       .datagrams_out = moved.udp.sent,
+                       .malformed = seen.wrong_mac,
+                       .unknown_index = seen.unknown_index,
+                       .unauthentic = seen.unauthentic,
+                       .replayed = seen.replayed,
+                       .unknown_peer = seen.unknown_peer,
+                       .rate_limited = seen.rate_limited,
+                       .cookies_sent = seen.cookies_sent,
+                       .foreign = gate.foreign,
+                       .forbidden = gate.malformed + gate.extension + gate.scope + gate.protocol,
+                       .over_limit = gate.connects,
+                       .queue_full = moved.queue_dropped + moved.websocket_dropped,
+                       .dns_queries = asked.queries,
+                       .dns_malformed = asked.malformed,
+                       .dns_refused = asked.refused,
+                       .dns_truncated = asked.truncated,
+                       .dns_recursive = recursive.questions,
+                       .dns_from_cache = recursive.from_cache};
+  const tunnel::Moment now = device_loop_->now();
+  for (const auto& [key, id] : peers_) {
+    const auto peer = device_.statistics(id, now);
+    if (peer && peer->has_session) ++counts.sessions;
+  }
+  return counts;
+}
+
 // ---- questions
 
 std::optional<NetworkId> Gateway::network_of_peer(tunnel::PeerId peer) const {
@@ -373,6 +417,7 @@ Gateway::Memories Gateway::memories() const {
 
 std::vector<Gateway::PeerStatus> Gateway::status() const {
   std::vector<PeerStatus> all;
+  if (!device_loop_) return all;  // asked while the thread ends
   const tunnel::Moment now = device_loop_->now();
   for (const auto& [key, id] : peers_) {
     if (auto statistics = device_.statistics(id, now)) all.push_back({key, *statistics});
@@ -385,6 +430,7 @@ std::vector<Gateway::PeerStatus> Gateway::status() const {
 void Gateway::adopt_websocket(Stream::Parts connection, std::string input,
                               const IpAddress& source) {
   post([this, connection = std::move(connection), input = std::move(input), source]() mutable {
+    if (!device_loop_) return;  // the thread ends
     auto stream = std::make_unique<Stream>(loop(), std::move(connection.fd),
                                            std::uint8_t{Pollable::kReadable | Pollable::kWritable});
     if (connection.ssl) stream->secure(std::move(connection.ssl));

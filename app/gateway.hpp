@@ -3,6 +3,7 @@
 // that control keeps up to date by posts.
 #pragma once
 
+#include "app/gateway_counts.hpp"
 #include "app/thread_loop.hpp"
 #include "cluster/records.hpp"
 #include "config/node_config.hpp"
@@ -58,6 +59,8 @@ class Gateway {
     std::function<void(Memories)> remember;
     /// Peers that have just become silent for longer than peer_timeout; on the tunnel thread.
     std::function<void(std::vector<cluster::Key>)> silent;
+    /// What has been counted so far; on the tunnel thread, each second.
+    std::function<void(const GatewayCounts&)> counted;
     /// What `wg set` asks for of known peers, beside their endpoints; called on the tunnel thread.
     std::function<void(const tunnel::UapiRequest&)> change_peers;
   };
@@ -74,6 +77,7 @@ class Gateway {
 
   // Any thread; control's, so that they come in order.
   void adopt(AppChanges changes);
+  void adopt(std::chrono::milliseconds peer_timeout);
   void put_peer(cluster::PeerPtr peer, cluster::PeerMemory memory);
   void remove_peer(cluster::PeerPtr peer);
   /// A connection whose request for a WebSocket, `input`, waits for its 101. Any thread.
@@ -95,6 +99,7 @@ class Gateway {
   void open_uapi();
   void change_peers(const tunnel::UapiRequest& request);
   void each_half_minute();
+  GatewayCounts counts() const;
   void greet_old_peers();
   void put_peer_here(const cluster::Peer& peer, const cluster::PeerMemory& memory);
   std::optional<NetworkId> network_of_peer(tunnel::PeerId peer) const;
@@ -122,6 +127,7 @@ class Gateway {
   std::vector<tunnel::PeerId> to_greet_;  // seen lately before a restart
   std::unique_ptr<Timer> half_minute_;
   std::unique_ptr<Timer> greeting_;
+  std::unique_ptr<Timer> second_;
   bool is_started_ = false;
 };
 

@@ -14,7 +14,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kEntriesPerCatch = 1000;  // one message of the keeper's, and one transaction
-constexpr int kMaxPortsOfRange = 1024;          // of a service's port range, in the hub's rules
+constexpr auto kCatchAgainAfter = 2s;
+constexpr auto kKeepAgainAfter = 5s;
+constexpr std::size_t kMostUnkept = 100'000;
+constexpr int kMaxPortsOfRange = 1024;  // of a service's port range, in the hub's rules
 
 keeper::Subnet subnet_of(const cluster::Peer& peer) {
   return {.address = prefix_of(peer.address, kPeerPrefixBits), .bits = kPeerPrefixBits};
@@ -119,6 +122,7 @@ Result<> PrivateNetwork::start() {
           [this](std::vector<cluster::Key> peers) {
             parts_.loop.post([this, peers = std::move(peers)] { cut_silent(peers); });
           },
+      .counted = parts_.counted,
       .change_peers =
           [this](const tunnel::UapiRequest& request) {
             parts_.loop.post([this, request] {
@@ -135,30 +139,57 @@ Result<> PrivateNetwork::start() {
   catches_.push_back({.clear = true});
   for (const cluster::PeerPtr& peer : registry_.peers()) put_peer(peer);
   registry_.on_change([this](const cluster::Change& change) { on_change(change); });
-  minute_ = std::make_unique<Timer>(parts_.loop, [this] {
-    registry_.tick(std::chrono::system_clock::now());
-    registry_.flush();
-    minute_->set(Clock::now() + 60s);
-  });
+  minute_ = std::make_unique<Timer>(parts_.loop, [this] { each_minute(); });
   minute_->set(Clock::now() + 60s);
+  catch_again_ = std::make_unique<Timer>(parts_.loop, [this] { catch_all(); });
   flush();
   return {};
 }
 
+void PrivateNetwork::each_minute() {
+  registry_.tick(std::chrono::system_clock::now());
+  registry_.flush();
+  if (!is_kept_) keep({});
+  minute_->set(Clock::now() + 60s);
+}
+
 void PrivateNetwork::stop() {
   minute_.reset();
+  catch_again_.reset();
   if (gateway_) remember(gateway_->stop());
 }
 
 // ---- the registry
 
-// Nothing waits for the disk. What can't be kept makes nothing new until it can.
+// Nothing waits for the disk. What can't be kept is tried again, and nothing new is made until it
+// is.
 void PrivateNetwork::keep(cluster::Rows rows) {
-  parts_.background.post([this, rows = std::move(rows)] {
-    const auto written = archive_.write(rows);
-    std::string why = written ? "" : written.error().detail;
-    if (!why.empty()) parts_.log.error("the registry can't be kept: " + why);
-    parts_.loop.post([this, why = std::move(why)] { registry_.set_unwritable(why); });
+  parts_.background.post([this, rows = std::move(rows)]() mutable { write(std::move(rows)); });
+}
+
+// On the background thread.
+void PrivateNetwork::write(cluster::Rows rows) {
+  const bool was_kept = unkept_.empty();
+  unkept_.insert(unkept_.end(), std::make_move_iterator(rows.begin()),
+                 std::make_move_iterator(rows.end()));
+  const auto written = archive_.write(unkept_);
+  if (written) {
+    unkept_.clear();
+    if (was_kept) return;
+    parts_.log.info("the registry is kept again");
+  } else if (unkept_.size() > kMostUnkept) {
+    // Sessions say the same again, and the ledger is no promise without a disk.
+    std::erase_if(unkept_, [](const cluster::Row& row) {
+      return std::holds_alternative<cluster::MemoryRow>(row) ||
+             std::holds_alternative<cluster::AuditEntry>(row);
+    });
+  }
+  std::string why = written ? "" : written.error().detail;
+  if (!why.empty() && was_kept) parts_.log.error("the registry can't be kept: " + why);
+  parts_.loop.post([this, why = std::move(why)] {
+    is_kept_ = why.empty();
+    if (!is_kept_ && minute_) minute_->set(Clock::now() + kKeepAgainAfter);
+    registry_.set_unwritable(why);
   });
 }
 
@@ -189,6 +220,7 @@ void PrivateNetwork::on_change(const cluster::Change& change) {
     gateway_->remove_peer(peer);
     pending().remove_peers.push_back(subnet_of(*peer));
     loads_.erase(peer->key);
+    if (parts_.end_calls) parts_.end_calls(peer->address);
     tell_workers(std::make_shared<proxy::PeerFact>(proxy::PeerFact{
         .address = peer->address, .network = peer->network, .name = peer->name, .removed = true}));
   }
@@ -224,6 +256,11 @@ void PrivateNetwork::cut_silent(const std::vector<cluster::Key>& peers) {
 }
 
 // ---- apps
+
+void PrivateNetwork::adopt(std::shared_ptr<const config::ConfigSet> config) {
+  parts_.config = std::move(config);
+  gateway_->adopt(parts_.config->node.reloadable.peer_timeout);
+}
 
 void PrivateNetwork::adopt(const std::vector<machines::AppViewPtr>& views) {
   Gateway::AppChanges changes;
@@ -290,13 +327,27 @@ void PrivateNetwork::catch_difference(const Caught& before, const Caught& now) {
   if (has != IpAddress()) pending().add_pings.push_back(has);
 }
 
+// A hub that died under a change may have missed it: it is told all again.
+void PrivateNetwork::catch_all() {
+  is_caught_ = true;
+  catches_.clear();
+  catches_.push_back({.clear = true});
+  for (const cluster::PeerPtr& peer : registry_.peers()) {
+    pending().add_peers.push_back(subnet_of(*peer));
+  }
+  for (const auto& [app, caught] : caught_) catch_difference({}, caught);
+  flush();
+}
+
 void PrivateNetwork::flush() {
   if (!has_hub_) catches_.clear();
   while (!catches_.empty()) {
     parts_.keeper.request(std::move(catches_.front()), [this](const keeper::Reply& reply) {
-      if (const auto* failed = std::get_if<keeper::Failed>(&reply)) {
-        parts_.log.error("the private network's rules: " + failed->text);
-      }
+      const auto* failed = std::get_if<keeper::Failed>(&reply);
+      if (failed == nullptr || !is_caught_ || !catch_again_) return;
+      is_caught_ = false;
+      parts_.log.error("the private network's rules: " + failed->text + "; trying again");
+      catch_again_->set(Clock::now() + kCatchAgainAfter);
     });
     catches_.pop_front();
   }

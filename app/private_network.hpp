@@ -37,6 +37,8 @@ class PrivateNetwork {
     std::size_t worker_count = 1;
     std::shared_ptr<const config::ConfigSet> config;
     keeper::Welcome welcome;
+    /// A peer is gone: what its calls to the private API do ends, commands among it.
+    std::function<void(const IpAddress&)> end_calls;
   };
 
   /// At the start, before workers: opens the registry and asks the keeper for the hub. Blocks.
@@ -58,7 +60,7 @@ class PrivateNetwork {
 
   /// Facts, as the workers get them.
   void adopt(const std::vector<machines::AppViewPtr>& views);
-  void adopt(std::shared_ptr<const config::ConfigSet> config) { parts_.config = std::move(config); }
+  void adopt(std::shared_ptr<const config::ConfigSet> config);
   /// Sockets for a worker, in a machine's namespace or the hub.
   void order(WorkerId worker, proxy::SocketOrder order);
 
@@ -80,6 +82,8 @@ class PrivateNetwork {
   Result<> without_device(const std::string& why);
   void spread(tunnel::Dialled connection);
   void keep(cluster::Rows rows);
+  void write(cluster::Rows rows);
+  void each_minute();
   void on_change(const cluster::Change& change);
   void put_peer(const cluster::PeerPtr& peer);
   void tell_workers(const proxy::PeerFactPtr& fact);
@@ -88,11 +92,13 @@ class PrivateNetwork {
   Caught caught_by(const machines::AppView& view) const;
   void catch_difference(const Caught& before, const Caught& now);
   keeper::Catch& pending();
+  void catch_all();
   void flush();
   dns::AppRecord record_of(const machines::AppView& view) const;
 
   Parts parts_;
   cluster::Archive archive_;  // the background thread's once it runs
+  cluster::Rows unkept_;      // the background thread's: what the disk did not take
   cluster::EmbeddedRegistry registry_;
   cluster::Key private_key_{};
   std::unique_ptr<Gateway> gateway_;
@@ -106,6 +112,9 @@ class PrivateNetwork {
   std::deque<keeper::Catch> catches_;  // not yet sent
   std::map<cluster::Key, std::shared_ptr<proxy::PeerLoad>> loads_;
   std::unique_ptr<Timer> minute_;
+  std::unique_ptr<Timer> catch_again_;
+  bool is_caught_ = true;  // the hub has taken all that it was told
+  bool is_kept_ = true;    // the disk likewise
 };
 
 }  // namespace rooster::app

@@ -25,6 +25,7 @@
 #include "core/log.hpp"
 #include "core/log_thread.hpp"
 #include "core/metrics.hpp"
+#include "core/private_address.hpp"
 #include "keeper/client.hpp"
 #include "net/http_server.hpp"
 #include "net/listen.hpp"
@@ -51,6 +52,7 @@ namespace rooster::app {
 
 namespace {
 
+constexpr std::size_t kCallsPerSource = 16;  // to the enrolment or the private API, at a time
 constexpr auto kCertificateCheck = std::chrono::seconds(10);
 
 // Raises the soft limit to the hard one and returns it: what the descriptor budget is made of.
@@ -87,6 +89,7 @@ class Server {
                     std::uint16_t external_port);
   bool is_own_listener(const Endpoint& to) const;
   Result<> open_private_network();
+  void end_calls(const IpAddress& peer);
   void open_gateway_door(proxy::GatewayArrival arrival);
   admin::GatewayFacts gateway_facts() const;
   std::optional<PrivateSide> private_side(WorkerId worker, std::vector<Descriptor>& listeners);
@@ -260,6 +263,7 @@ std::shared_ptr<const proxy::EdgeSettings> Server::edge_settings(
   settings->region = config.node.reloadable.region;
   if (private_network_) settings->gateway_host = config.node.gateway_host();
   settings->domain = config.node.reloadable.domain;
+  settings->peer_timeout = config.node.reloadable.peer_timeout;
   settings->https_port = config.node.reloadable.https_redirect_port_443 ? 443 : https_port_;
   auto trusted = proxy::CidrList::compile(config.node.reloadable.trusted_proxies);
   if (trusted) settings->trusted_proxies = std::move(*trusted);  // the config was checked for it
@@ -274,17 +278,29 @@ void Server::adopt_settings(const config::ConfigSet& config) {
 
 Result<> Server::open_private_network() {
   if (!config_->node.fixed.wireguard) return {};
-  auto opened = PrivateNetwork::open({.loop = loop_,
-                                      .background = background_.loop(),
-                                      .log = log_,
-                                      .keeper = keeper_,
-                                      .workers = workers_,
-                                      .worker_count = worker_count(),
-                                      .config = config_,
-                                      .welcome = welcome_});
+  auto opened =
+      PrivateNetwork::open({.loop = loop_,
+                            .background = background_.loop(),
+                            .log = log_,
+                            .keeper = keeper_,
+                            .workers = workers_,
+                            .worker_count = worker_count(),
+                            .config = config_,
+                            .welcome = welcome_,
+                            .end_calls = [this](const IpAddress& peer) { end_calls(peer); }});
   if (!opened) return fail(opened.error());
   private_network_ = std::move(*opened);
   return {};
+}
+
+void Server::end_calls(const IpAddress& peer) {
+  const IpAddress prefix = prefix_of(peer, kPeerPrefixBits);
+  background_.loop().post([this, prefix] {
+    if (!private_api_server_) return;
+    private_api_server_->interrupt([&prefix](const IpAddress& source) {
+      return prefix_of(source, kPeerPrefixBits) == prefix;
+    });
+  });
 }
 
 // What comes to rooster.<domain>: a tunnel by WebSocket, or an enrolment.
@@ -533,13 +549,17 @@ Result<> Server::start_admin() {
   background_.loop().post([this, fd = std::move(*listener)]() mutable {
     if (private_network_) {
       enrolment_server_ = std::make_unique<net::HttpServer>(
-          background_.loop(), [this](const net::HttpRequest& request, Waiter& waiter) {
+          background_.loop(),
+          [this](const net::HttpRequest& request, Waiter& waiter) {
             return enrolment_->handle(request, waiter);
-          });
+          },
+          net::HttpServerLimits{.per_source = kCallsPerSource});
       private_api_server_ = std::make_unique<net::HttpServer>(
-          background_.loop(), [this](const net::HttpRequest& request, Waiter& waiter) {
+          background_.loop(),
+          [this](const net::HttpRequest& request, Waiter& waiter) {
             return private_api_->handle(request, waiter);
-          });
+          },
+          net::HttpServerLimits{.per_source = kCallsPerSource});
     }
     admin_ = std::make_unique<net::HttpServer>(
         background_.loop(), std::move(fd), [this](const net::HttpRequest& request, Waiter& waiter) {

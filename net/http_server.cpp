@@ -61,6 +61,12 @@ HttpReply HttpReply::text(std::string body, int status) {
 }
 
 struct HttpServer::Impl {
+  /// An adopted connection.
+  struct Client : Link {
+    IpAddress source;
+    Waiter* waiter = nullptr;
+  };
+
   Impl(Loop& loop_, Descriptor listener_, Handler handler_, HttpServerLimits limits_)
       : loop(loop_), handler(std::move(handler_)), limits(limits_), group(loop_) {
     if (listener_) listener.emplace(loop_, std::move(listener_));
@@ -81,6 +87,7 @@ struct HttpServer::Impl {
   Handler handler;
   HttpServerLimits limits;
   TaskGroup group;
+  Link clients;
   std::size_t open = 0;
   bool exhausted = false;
   Waiter* acceptor = nullptr;  // while accept_loop runs
@@ -129,6 +136,12 @@ Task<> HttpServer::Impl::serve(Stream::Parts connection, std::string input,
     Stream stream(loop, std::move(connection.fd), Pollable::kReadable | Pollable::kWritable);
     if (connection.ssl) stream.secure(std::move(connection.ssl));
     Waiter waiter(group);
+    Client client;
+    if (source) {
+      client.source = *source;
+      client.waiter = &waiter;
+      client.link_before(clients);
+    }
     bool again = true;
     while (again) {
       RequestReader reader(limits.head_bytes, limits.body_bytes);
@@ -251,11 +264,23 @@ void HttpServer::adopt(Descriptor connection, std::string input, const IpAddress
 
 void HttpServer::adopt(Stream::Parts connection, std::string input, const IpAddress& source) {
   if (impl_->open >= impl_->limits.connections) return;
+  std::size_t of_source = 0;
+  for (Link* node = impl_->clients.next(); node != &impl_->clients; node = node->next()) {
+    if (static_cast<Impl::Client*>(node)->source == source) ++of_source;
+  }
+  if (of_source >= impl_->limits.per_source) return;
   ++impl_->open;
   impl_->group.spawn(impl_->serve(std::move(connection), std::move(input), source));
 }
 
 HttpServer::~HttpServer() = default;
+
+void HttpServer::interrupt(const std::function<bool(const IpAddress& source)>& which) {
+  for (Link* node = impl_->clients.next(); node != &impl_->clients; node = node->next()) {
+    const auto* client = static_cast<Impl::Client*>(node);
+    if (which(client->source)) client->waiter->interrupt(Fault::Interrupted);
+  }
+}
 
 void HttpServer::stop(std::move_only_function<void()> done) {
   impl_->group.interrupt_all(Fault::Draining);

@@ -56,6 +56,7 @@ struct HttpReply {
 
 struct HttpServerLimits {
   std::size_t connections = 64;  ///< further ones wait in the backlog
+  std::size_t per_source = 64;   ///< of those adopted
   std::size_t head_bytes = 16 * 1024;
   std::size_t body_bytes = 1024 * 1024;
   std::chrono::milliseconds request_time{
@@ -82,11 +83,13 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
 
   /// Serves a connection that was accepted elsewhere, of which `input` is read already. Its
-  /// requests carry `source` and no credentials. Beyond the limit of connections it is closed.
+  /// requests carry `source` and no credentials. Beyond a limit of connections it is closed.
   void adopt(Descriptor connection, std::string input, const IpAddress& source);
   /// The same, for a connection that may be a TLS one.
   void adopt(Stream::Parts connection, std::string input, const IpAddress& source);
 
+  /// Interrupts the adopted connections from such sources, whatever they are doing.
+  void interrupt(const std::function<bool(const IpAddress& source)>& which);
   /// Stops accepting, interrupts all connections; `done` runs once nothing of it is left.
   void stop(std::move_only_function<void()> done);
   std::size_t connections() const;

@@ -319,5 +319,37 @@ TEST(HttpServer, TellsAnAdoptedConnectionBySourceAndNeverByCredentials) {
   EXPECT_TRUE(stopped);
 }
 
+TEST(HttpServer, InterruptsAndCountsAdoptedConnectionsBySource) {
+  Loop loop;
+  HttpServer server(loop, upgrading, {.per_source = 1});
+  const auto adopt = [&server](const char* source) {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
+    server.adopt(Descriptor(ends[1]), "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                 *IpAddress::parse(source));
+    return Descriptor(ends[0]);
+  };
+  const Descriptor gone = adopt("fdaa::8");
+  const Descriptor stays = adopt("fdaa::9");
+  char byte = 0;
+  EXPECT_EQ(::recv(adopt("fdaa::9").get(), &byte, 1, 0), 0) << "one for each source";
+  server.interrupt([](const IpAddress& source) { return source == *IpAddress::parse("fdaa::8"); });
+  for (int i = 0; i < 1000 && server.connections() > 1; ++i) loop.run_for(5ms);
+  EXPECT_EQ(server.connections(), 1U);
+  ASSERT_EQ(::send(stays.get(), "still here.", 11, MSG_NOSIGNAL), 11);
+  std::string all;
+  for (int i = 0; i < 1000 && !all.ends_with("STILL HERE."); ++i) {
+    loop.run_for(5ms);
+    std::array<char, 1000> block{};
+    const ssize_t got = ::recv(stays.get(), block.data(), block.size(), 0);
+    if (got > 0) all.append(block.data(), static_cast<std::size_t>(got));
+  }
+  EXPECT_TRUE(all.ends_with("STILL HERE.")) << all;
+  bool stopped = false;
+  server.stop([&stopped] { stopped = true; });
+  for (int i = 0; i < 1000 && !stopped; ++i) loop.run_for(5ms);
+  EXPECT_TRUE(stopped);
+}
+
 }  // namespace
 }  // namespace rooster::net
