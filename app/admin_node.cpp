@@ -83,6 +83,7 @@ std::vector<std::string> AdminNode::metrics() {
                   return app.value < names_.size() ? std::string_view(names_[app.value])
                                                    : std::string_view();
                 });
+  if (gateway_counts_) write_gateway_counts(page, *gateway_counts_);
   page.flush();
   return pieces;
 }

@@ -6,10 +6,12 @@
 #include "admin/node.hpp"
 #include "admin/output_files.hpp"
 #include "core/ask.hpp"
+#include "app/gateway_counts.hpp"
 #include "core/metrics.hpp"
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -45,6 +47,7 @@ class AdminNode final : public admin::Node {
   admin::LogTail& tail() { return tail_; }
   void adopt(std::shared_ptr<const config::ConfigSet> config) { config_ = std::move(config); }
   void name_app(AppId app, std::string name);
+  void adopt(const GatewayCounts& counts) { gateway_counts_ = counts; }
 
  private:
   Parts parts_;
@@ -52,6 +55,7 @@ class AdminNode final : public admin::Node {
   std::set<std::string> read_back_;  // apps whose files were looked into
   std::shared_ptr<const config::ConfigSet> config_;
   std::vector<std::string> names_;  // by AppId
+  std::optional<GatewayCounts> gateway_counts_;
 };
 
 }  // namespace rooster::app

@@ -149,6 +149,11 @@ void Gateway::open() {
   half_minute_ = std::make_unique<Timer>(loop(), [this] { each_half_minute(); });
   half_minute_->set(Clock::now() + kRememberEach);
   greeting_ = std::make_unique<Timer>(loop(), [this] { greet_old_peers(); });
+  second_ = std::make_unique<Timer>(loop(), [this] {
+    parts_.counted(counts());
+    second_->set(Clock::now() + kCountEach);
+  });
+  second_->set(Clock::now() + kCountEach);
 }
 
 void Gateway::open_uapi() {
