@@ -195,7 +195,8 @@ Task<ExecEnd> ExecSession::run(std::string first) {
     const Interest to_command = input_->has_pending() ? input_->writable() : Interest{};
     const Woke woke = co_await waiter_.wait(deadline(), from_client, to_command);
     if (woke == Woke::Interrupted) {
-      process_.signal(SIGHUP);
+      // A node that stops stops the machine as well; whose right has ended ends at once.
+      process_.signal(waiter_.interrupted_by() == Fault::Draining ? SIGHUP : SIGKILL);
       break;
     }
     if (woke != Woke::Deadline || Clock::now() < deadline()) continue;

@@ -1,6 +1,5 @@
 #include "cli/way.hpp"
 
-#include "cli/api_call.hpp"
 #include "net/dial.hpp"
 
 #include <cerrno>
@@ -9,7 +8,6 @@
 namespace rooster::cli {
 namespace {
 
-constexpr std::uint16_t kDnsPort = 53;
 constexpr auto kRest = std::chrono::milliseconds(100);
 
 }  // namespace
@@ -33,16 +31,10 @@ Task<std::unique_ptr<Stream>> AdminWay::dial_api(Waiter& waiter, TimePoint deadl
   }
 }
 
-Task<std::unique_ptr<Stream>> AdminWay::dial_dns(Waiter& waiter, TimePoint deadline) {
-  const DeadlineScope scope(waiter, deadline);
-  auto outcome = co_await connect_through(
-      *this, {.target = {"_api.internal", kDnsPort}, .only_wake = false, .token = {}}, nullptr,
-      waiter, [](std::string_view) {});
-  if (!outcome) co_return outcome.error();
-  if (const auto* refusal = std::get_if<net::ConnectRefusal>(&*outcome)) {
-    co_return Error(Fault::UpstreamRefused, "the node's DNS: " + refusal->detail);
-  }
-  co_return std::move(std::get<Connected>(*outcome).stream);
+Task<std::unique_ptr<Stream>> AdminWay::dial_dns(Waiter&, TimePoint) {
+  co_return Error(Fault::UpstreamRefused, Reached::No,
+                  "names are asked through a tunnel: use a login (rooster login), or a peer's file "
+                  "with --peer");
 }
 
 }  // namespace rooster::cli

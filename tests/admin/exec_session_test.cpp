@@ -220,5 +220,13 @@ TEST_F(ExecSessionTest, HangsUpWhenTheNodeStops) {
   EXPECT_EQ(process_->signals, std::vector<int>{SIGHUP});
 }
 
+TEST_F(ExecSessionTest, KillsAtOnceWhenTheCallersRightEnds) {
+  shell("trap '' HUP; echo ready; sleep 100");
+  read("ready");
+  group_.interrupt_all(Fault::Interrupted);
+  settle();
+  EXPECT_EQ(process_->signals, std::vector<int>{SIGKILL});
+}
+
 }  // namespace
 }  // namespace rooster::admin
