@@ -5,8 +5,8 @@
 #include "admin/log_tail.hpp"
 #include "admin/node.hpp"
 #include "admin/output_files.hpp"
-#include "core/ask.hpp"
 #include "app/gateway_counts.hpp"
+#include "core/ask.hpp"
 #include "core/metrics.hpp"
 
 #include <functional>

@@ -39,6 +39,7 @@ class PrivateNetwork {
     keeper::Welcome welcome;
     /// A peer is gone: what its calls to the private API do ends, commands among it.
     std::function<void(const IpAddress&)> end_calls;
+    std::function<void(const GatewayCounts&)> counted;  ///< as Gateway's
   };
 
   /// At the start, before workers: opens the registry and asks the keeper for the hub. Blocks.

@@ -287,7 +287,11 @@ Result<> Server::open_private_network() {
                             .worker_count = worker_count(),
                             .config = config_,
                             .welcome = welcome_,
-                            .end_calls = [this](const IpAddress& peer) { end_calls(peer); }});
+                            .end_calls = [this](const IpAddress& peer) { end_calls(peer); },
+                            .counted =
+                                [this](const GatewayCounts& counts) {
+                                  background_.loop().post([this, counts] { node_->adopt(counts); });
+                                }});
   if (!opened) return fail(opened.error());
   private_network_ = std::move(*opened);
   return {};
