@@ -21,6 +21,7 @@ namespace rooster::cli {
 namespace {
 
 constexpr auto kAskTime = std::chrono::seconds(30);
+constexpr auto kOpenTime = std::chrono::seconds(10);
 
 std::unexpected<std::string> wrong(std::string text) {
   return std::unexpected(std::move(text));
@@ -111,6 +112,9 @@ std::expected<std::size_t, std::string> ask_which(const std::vector<MachineRow>&
 Result<std::string> select_machine(Loop& loop, Way& way, const std::string& app,
                                    const Console& console) {
   using Rows = std::vector<MachineRow>;
+  const auto opened = run_task<void>(
+      loop, [&way](Waiter& waiter) { return way.open(waiter, Clock::now() + kOpenTime); });
+  if (!opened) return fail(opened.error());
   const auto rows = run_task<Rows>(
       loop, [&way, &app](Waiter& waiter) { return fetch_machines(way, app, waiter); });
   if (!rows) return fail(rows.error());

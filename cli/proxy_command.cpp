@@ -5,6 +5,7 @@
 #include "cli/proxy_check.hpp"
 #include "cli/proxy_session.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -15,6 +16,7 @@ namespace rooster::cli {
 namespace {
 
 constexpr int kUsage = 2;
+constexpr rlim_t kDescriptors = 3 * ProxySession::kMostConnections;
 
 int usage_error(const Console& console, std::string_view text) {
   print_error(console, text);
@@ -25,7 +27,8 @@ int usage_error(const Console& console, std::string_view text) {
 void raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
+  // Not more than is needed: a program beside the proxy inherits it.
+  limit.rlim_cur = std::max(limit.rlim_cur, std::min<rlim_t>(limit.rlim_max, kDescriptors));
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 

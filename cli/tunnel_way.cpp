@@ -235,6 +235,8 @@ Task<> TunnelWay::close(Waiter& waiter) {
 }
 
 Task<> TunnelWay::open(Waiter& waiter, TimePoint deadline) {
+  if (client_ && client_->is_up()) co_return {};
+  co_await close(waiter);
   is_fresh_ = slot_ && !slot_->is_enrolled();
   if (is_fresh_) {
     if (auto done = co_await enrol(waiter, deadline); !done) co_return done.error();
