@@ -108,7 +108,7 @@ Result<> PrivateNetwork::start() {
       .private_key = private_key_,
       .wireguard = *node.fixed.wireguard,
       .gateway_host = node.gateway_host(),
-      .dns_upstream = node.reloadable.dns_upstream,
+      .dns_upstream = node.fixed.dns_upstream,
       .tun = std::move(hub_.tun),
       .dns_datagrams = std::move(hub_.dns_datagrams),
       .dns_listener = std::move(hub_.dns_listener),

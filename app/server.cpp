@@ -644,11 +644,13 @@ int Server::run() {
     std::_Exit(1);  // no machine is left to serve for: what is in flight is not waited for
   }
   for (auto& worker : workers_) worker->stop();
+  for (auto& worker : workers_)
+    worker->join();  // all, before one goes: they tell each other of free places
   exec_host_->stop();
   if (private_network_) private_network_->stop();
   background_.loop().post([this] { stop_admin([this] { background_.loop().stop(); }); });
   background_.join();
-  workers_.clear();  // joins
+  workers_.clear();
   log_thread_.reset();
   return 0;
 }

@@ -35,6 +35,10 @@ Worker::Worker(Shared shared)
       shared_(std::move(shared)) {}
 
 Worker::~Worker() {
+  join();
+}
+
+void Worker::join() {
   if (thread_.joinable()) thread_.join();
 }
 

@@ -99,6 +99,8 @@ class Worker {
   void cut();
   /// Ends the thread. After drained, or cut.
   void stop();
+  /// Waits for its end.
+  void join();
 
  private:
   void adopt_one(const machines::AppViewPtr& fact);

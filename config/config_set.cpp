@@ -178,6 +178,7 @@ class Loader {
     check(was.admin_socket == now.admin_socket, "[listen] admin");
     check(was.wireguard == now.wireguard, "[wireguard]");
     check(was.network_mode == now.network_mode, "[rooster] network_mode");
+    check(was.dns_upstream == now.dns_upstream, "[dns] upstream");
     now = was;
   }
 

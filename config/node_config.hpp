@@ -57,6 +57,7 @@ struct NodeFixed {
   std::string admin_socket;                  ///< path; from "unix:/run/rooster/admin.sock"
   std::optional<WireguardConfig> wireguard;  ///< absent: no private network
   NetworkMode network_mode = NetworkMode::Host;
+  std::vector<Endpoint> dns_upstream;  ///< empty: as /etc/resolv.conf says
   friend bool operator==(const NodeFixed&, const NodeFixed&) = default;
 };
 
@@ -77,7 +78,6 @@ struct NodeReloadable {
   bool internal_wake = true;  ///< `.internal` lists what can be woken where nothing is started
   bool exec_as_root = false;  ///< may `ssh console` enter an app whose user is root?
   std::chrono::milliseconds peer_timeout{900'000};  ///< a peer silent for so long is gone
-  std::vector<Endpoint> dns_upstream;               ///< empty: as /etc/resolv.conf says
   friend bool operator==(const NodeReloadable&, const NodeReloadable&) = default;
 };
 

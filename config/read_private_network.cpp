@@ -119,7 +119,7 @@ void read_dns(TableReader& top, NodeConfig& node) {
   if (reader.read_texts("upstream", texts)) {
     for (std::size_t i = 0; i < texts.size(); ++i) {
       if (const auto server = parse_server(texts[i])) {
-        node.reloadable.dns_upstream.push_back(*server);
+        node.fixed.dns_upstream.push_back(*server);
         continue;
       }
       reader.report().error(

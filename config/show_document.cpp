@@ -284,7 +284,7 @@ void put_private_network(Node& top, const NodeConfig& node) {
   }
   const NodeReloadable& own = node.reloadable;
   std::vector<std::string> servers;
-  for (const Endpoint& server : own.dns_upstream) servers.push_back(server.to_string());
+  for (const Endpoint& server : node.fixed.dns_upstream) servers.push_back(server.to_string());
   Node dns;
   put_filled(dns, "upstream", servers);
   put_filled(top, "dns", std::move(dns));

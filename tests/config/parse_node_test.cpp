@@ -180,7 +180,7 @@ peer_timeout = "1h"
                                                     .stack = StackKind::Lwip}));
   EXPECT_EQ(node.wireguard_endpoint(), "vpn.example.com:443");
   std::string servers;
-  for (const auto& server : node.reloadable.dns_upstream) servers += server.to_string() + ' ';
+  for (const auto& server : node.fixed.dns_upstream) servers += server.to_string() + ' ';
   EXPECT_EQ(servers, "1.1.1.1:53 [2606:4700::1111]:5353 127.0.0.1:54 [::1]:53 ");
   EXPECT_FALSE(node.reloadable.internal_wake);
   EXPECT_EQ(node.fixed.network_mode, NetworkMode::Host);
