@@ -19,6 +19,20 @@ if(ROOSTER_SANITIZE)
   target_link_options(rooster_options INTERFACE -fsanitize=${ROOSTER_SANITIZE})
 endif()
 
+# Link-time optimisation of the release binary alone: its objects carry both machine code, which the test programs
+# link as ever, and bitcode (0015).
+set(ROOSTER_LTO OFF)
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT ROOSTER_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang"
+   AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 17)
+  set(ROOSTER_LTO ON)
+  target_compile_options(rooster_options INTERFACE -flto=full -ffat-lto-objects)
+endif()
+function(rooster_link_time_optimise target)
+  if(ROOSTER_LTO)
+    target_link_options(${target} PRIVATE -flto=full -ffat-lto-objects -O2)
+  endif()
+endfunction()
+
 function(rooster_folder name)
   cmake_parse_arguments(ARG "" "" "USES;LINKS;EXCEPT" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${name}/*.cpp)
