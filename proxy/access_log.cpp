@@ -87,23 +87,24 @@ void append_access_line(std::string& out, const AccessRecord& record,
   text_field(out, R"(,"id":)", record.request_id);
   text_field(out, R"(,"app":)", record.app);
   text_field(out, R"(,"machine":)", record.machine);
-  text_field(out, R"(,"edge":)", edge_region);
+  if (edge_region != record.region) text_field(out, R"(,"edge":)", edge_region);
   text_field(out, R"(,"region":)", record.region);
   text_field(out, R"(,"client":)", record.client);
   text_field(out, R"(,"method":)", record.method);
   text_field(out, R"(,"host":)", record.host);
   text_field(out, R"(,"target":)", record.target);
   if (record.target_cut) out += R"(,"target_cut":true)";
-  text_field(out, R"(,"http":)", kVersions[static_cast<std::size_t>(record.version)]);
+  if (record.version != HttpVersion::Http11)
+    text_field(out, R"(,"http":)", kVersions[static_cast<std::size_t>(record.version)]);
   text_field(out, R"(,"tls":)", kTlsVersions[static_cast<std::size_t>(record.tls)]);
   number_field(out, R"(,"status":)", record.status);
-  text_field(out, R"(,"fault":)", describe(record.fault).token);
-  number_field(out, R"(,"in":)", record.bytes_in);
+  if (record.fault != Fault::None) text_field(out, R"(,"fault":)", describe(record.fault).token);
+  if (record.bytes_in != 0) number_field(out, R"(,"in":)", record.bytes_in);
   number_field(out, R"(,"out":)", record.bytes_out);
   time_field(out, R"(,"total_ms":)", record.total_us);
   if (record.queue_us != 0) time_field(out, R"(,"queue_ms":)", record.queue_us);
   time_field(out, R"(,"upstream_ms":)", record.upstream_us);
-  number_field(out, R"(,"attempts":)", record.attempts);
+  if (record.attempts != 1) number_field(out, R"(,"attempts":)", record.attempts);
   if (record.waited) {
     time_field(out, R"(,"wake":{"queue_ms":)", record.wake.queue_us);
     time_field(out, R"(,"start_ms":)", record.wake.start_us);

@@ -40,11 +40,26 @@ TEST(AccessLine, IsOneJsonObject) {
   EXPECT_EQ(
       line_of(sample()),
       R"({"time":"2025-05-27T12:29:13.042Z","id":"01JW8ZQX7M3N5R2T4V6Y8B0D1F-gru","app":"hello",)"
-      R"("machine":"908027d3be7938","edge":"gru","region":"gru","client":"203.0.113.7",)"
-      R"("method":"GET","host":"hello.app.dev","target":"/a?b=1","http":"1.1","tls":"1.3",)"
-      R"("status":200,"fault":"-","in":0,"out":12,"total_ms":1.234,"upstream_ms":0.900,)"
-      R"("attempts":1,"agent":"curl/8"})"
+      R"("machine":"908027d3be7938","region":"gru","client":"203.0.113.7","method":"GET",)"
+      R"("host":"hello.app.dev","target":"/a?b=1","tls":"1.3","status":200,"out":12,)"
+      R"("total_ms":1.234,"upstream_ms":0.900,"agent":"curl/8"})"
       "\n");
+}
+
+TEST(AccessLine, TellsWhatIsNotAsUsual) {
+  AccessRecord record = sample();
+  record.region = "fra";
+  record.version = HttpVersion::Http10;
+  record.fault = Fault::UpstreamReset;
+  record.bytes_in = 7;
+  record.attempts = 2;
+  const std::string line = line_of(record);
+  for (const char* field : {R"("edge":"gru","region":"fra")", R"("http":"1.0")",
+                            R"("fault":"upstream_reset","in":7)", R"("attempts":2)"}) {
+    EXPECT_NE(line.find(field), std::string::npos) << field << " in " << line;
+  }
+  record.attempts = 0;
+  EXPECT_NE(line_of(record).find(R"("attempts":0)"), std::string::npos) << "no machine was asked";
 }
 
 TEST(AccessLine, TellsTheWakesTimeline) {
