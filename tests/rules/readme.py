@@ -44,6 +44,7 @@ def wrong_script(page, words):
 
 
 def wrong_subcommand(page, rooster, words):
+    words = words[:words.index("--")] if "--" in words else words  # behind it: another program's
     names = []
     for word in words[1:]:
         if not re.fullmatch(r"[a-z]+", word):
