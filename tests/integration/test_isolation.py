@@ -154,7 +154,7 @@ class Village:
 
     def __init__(self):
         self.laptops = []
-        wireguard = f'[wireguard]\nlisten = "127.0.0.1:{nodes.free_port()}"\ninterface = "iso{os.getpid() % 100000}"\n'
+        wireguard = f'[wireguard]\nlisten = "127.0.0.1:{nodes.free_port()}"\nendpoint = "127.0.0.1:0"\ninterface = "iso{os.getpid() % 100000}"\n'
         self.node = nodes.Node(listen=wireguard)
         (self.node.folder / "fakes" / "echo.py").write_text(ECHO)
         self.port = nodes.free_port()

@@ -155,9 +155,9 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Answer).
 
 def test_two_apps_on_one_internal_port_find_a_place_if_they_take_one(make_node):
     node = make_node()
-    first = port_app(node, "first", port=8080)
+    first = port_app(node, "first")
     command = f"{node.folder}/fakes/wake_app --port={{port}} --log={node.work}/second.log"
-    second = node.app("second", command, port=8080)
+    second = node.app("second", command, port=first.port)
     node.start()
     assert first.request("/1").status == 200
     assert second.request("/2").status == 200
