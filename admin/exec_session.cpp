@@ -15,7 +15,8 @@ using Status = ReadResult::Status;
 
 constexpr std::size_t kBlockBytes = 16 * 1024;
 constexpr std::size_t kInputBytes = 256 * 1024;  // for a command that does not read; then we don't
-constexpr int kPiecesPerTurn = 16;               // then others have their turn
+constexpr auto kReap = std::chrono::seconds(2);
+constexpr int kPiecesPerTurn = 16;  // then others have their turn
 constexpr std::string_view kEndOfTransmission = "\x04";
 
 // Signals that a person may send; nothing that only the node decides on.
@@ -119,11 +120,13 @@ void ExecSession::take(const net::ExecFrame& frame) {
         process_.signal(*number);
       }
       return;
+    case Ping:
+      if (!client_.has_pending()) client_.write(net::encode_exec(Ping));
+      return;
     case Stdout:
     case Stderr:
     case Exit:
     case Error:
-    case Ping:
     case Notice:
       return;
   }
@@ -213,7 +216,10 @@ Task<ExecEnd> ExecSession::run(std::string first) {
     }
   }
   const bool is_interrupted = waiter_.is_interrupted();
+  const bool was_killed = is_interrupted && waiter_.interrupted_by() != Fault::Draining;
   co_await end_pumps();
+  const TimePoint until = Clock::now() + kReap;
+  while (was_killed && !process_.status() && Clock::now() < until) co_await waiter_.wait(until);
   end_.status = process_.status();
   process_.on_end([] {});
   if (end_.status && !end_.client_left && !is_interrupted) {

@@ -12,6 +12,8 @@ using Status = ReadResult::Status;
 
 // Well below what any middle box forgets a silent connection after, and the node's own minute.
 constexpr auto kPing = 15s;
+// By then the node has taken us for lost as well, and ended the command.
+constexpr auto kSilence = 75s;
 constexpr std::size_t kBlockBytes = 16 * 1024;
 
 }  // namespace
@@ -31,6 +33,7 @@ bool ConsoleSession::read_node() {
     node_ended_ = true;
     return true;
   }
+  heard_at_ = Clock::now();
   reader_.put({block.data(), got.bytes});
   return true;
 }
@@ -98,7 +101,10 @@ Task<> ConsoleSession::wait() {
   }
   const Woke woke = co_await waiter_.wait(next_ping_, a, b);
   if (woke == Woke::Interrupted) co_return rooster::Error(waiter_.interrupted_by());
-  if (woke == Woke::Deadline) {
+  if (Clock::now() - heard_at_ > kSilence && slow == nullptr) {
+    error_ = "the node has not answered for 75 s";
+    node_ended_ = true;
+  } else if (woke == Woke::Deadline) {
     next_ping_ = Clock::now() + kPing;
     put(net::encode_exec(net::ExecKind::Ping));
   }
@@ -107,7 +113,8 @@ Task<> ConsoleSession::wait() {
 
 Task<int> ConsoleSession::run(std::string first) {
   reader_.put(first);
-  next_ping_ = Clock::now() + kPing;
+  heard_at_ = Clock::now();
+  next_ping_ = heard_at_ + kPing;
   bool is_over = false;
   for (;;) {
     for (Stream* stream : {&ends_.node, &ends_.output, &ends_.errors}) {

@@ -78,6 +78,7 @@ class ConsoleSession {
   bool input_ended_ = false;
   bool node_ended_ = false;
   TimePoint next_ping_ = kNever;
+  TimePoint heard_at_ = kNever;
 };
 
 int run_console(const DeveloperOptions& options, const ConsoleCommand& command,

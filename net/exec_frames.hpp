@@ -23,7 +23,7 @@ enum class ExecKind : std::uint8_t {
   Signal = 6,  ///< u8 number
   Exit = 7,    ///< u32 status: the command's, or 128 + the signal that ended it
   Error = 8,   ///< a sentence: the command could not be run, or was cut off
-  Ping = 9,    ///< keeps the connection alive; no answer
+  Ping = 9,    ///< the client's, each 15 s; the node answers with one
   Notice = 10  ///< a line for a person, before the command's first byte
 };
 

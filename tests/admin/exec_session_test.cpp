@@ -220,6 +220,21 @@ TEST_F(ExecSessionTest, HangsUpWhenTheNodeStops) {
   EXPECT_EQ(process_->signals, std::vector<int>{SIGHUP});
 }
 
+TEST_F(ExecSessionTest, AnswersPings) {
+  shell("echo ready; exec sleep 100");
+  read("ready");
+  send(net::encode_exec(ExecKind::Ping));
+  std::array<char, 100> block{};
+  ssize_t got = -1;
+  for (int i = 0; i < 2000 && got < 0; ++i) {
+    loop_.run_for(2ms);
+    got = ::recv(client_.get(), block.data(), block.size(), 0);
+  }
+  ASSERT_GT(got, 0);
+  EXPECT_EQ(std::string(block.data(), static_cast<std::size_t>(got)),
+            net::encode_exec(ExecKind::Ping));
+}
+
 TEST_F(ExecSessionTest, KillsAtOnceWhenTheCallersRightEnds) {
   shell("trap '' HUP; echo ready; sleep 100");
   read("ready");
