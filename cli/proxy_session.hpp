@@ -37,6 +37,8 @@ class ProxySession {
   /// Opened at the same time; the others wait for their turn, so that a burst stays within what the
   /// node gives one peer.
   static constexpr std::size_t kMostOpening = 32;
+  /// One for all connections: what one read may take.
+  static constexpr std::size_t kBufferBytes = 256 * 1024;
 
   ProxySession(Loop& loop, Way& way, ProxyOptions options, const Console& console);
   ~ProxySession();
