@@ -68,6 +68,15 @@ class Developer:
     def console(self, app, command, **options):
         return self.run("ssh", "console", f"--stack={self.stack}", "-a", app, "-C", command, **options)
 
+    def write_peer_file(self):
+        """A WireGuard peer's file, as an operator hands it out: UDP only, no login."""
+        file = self.folder / "peer.conf"
+        file.write_text(self.node.command("wireguard", "create", "default", "gru", "laptop", "stdout").stdout)
+        file.chmod(0o600)
+        if IS_ROOT:
+            os.chown(file, NOBODY, NOBODY)
+        return file
+
     def proxy(self, app, *mappings, **options):
         made = Proxy(self, app, *mappings, **options)
         self.programs.append(made)

@@ -48,6 +48,9 @@ def test_udp_blocked_meanwhile_and_the_way_back(make_village):
         senders = [threading.Thread(target=echo, args=(sock, b"by WebSocket\n")) for *_, sock in cases]
         for sender in senders:
             sender.start()
+        # A new connection finds out within seconds; an open one alone, after WireGuard's fifteen.
+        for _, _, proxy, _ in cases:
+            assert works(proxy.port), proxy.lines
         for sender, (_, _, proxy, sock) in zip(senders, cases):
             proxy.wait_for("^UDP does not get through; going on by WebSocket$", PATIENCE)
             sender.join(PATIENCE)

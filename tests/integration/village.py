@@ -12,7 +12,7 @@ from developer import Developer
 from node import free_port
 
 SERVICE_PORT = 5432
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Village:
@@ -51,6 +51,11 @@ idle_timeout = "{idle}"
     def proxy(self, stack, within=()):
         self.developers.append(Developer(self.node, stack, within=within).log_in(self.address))
         return self.developers[-1].proxy("echo", f"0:{SERVICE_PORT}", seconds=60)
+
+    def proxy_by_file(self, stack):
+        self.developers.append(Developer(self.node, stack))
+        file = self.developers[-1].write_peer_file()
+        return self.developers[-1].proxy("echo", f"0:{SERVICE_PORT}", "--peer", str(file), seconds=60)
 
     def starts(self):
         return len(self.starts_file.read_text().splitlines()) if self.starts_file.exists() else 0
