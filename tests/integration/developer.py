@@ -83,9 +83,11 @@ class Developer:
         return made
 
     def close(self):
-        for program in self.programs:
-            program.end()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            for program in self.programs:
+                program.end()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Proxy:
