@@ -162,8 +162,13 @@ TimePoint ExecSession::deadline() const {
 Task<> ExecSession::end_pumps() {
   waiter_.calm();
   pumps_.interrupt_all(Fault::Interrupted);
-  pumps_.when_empty([this] { waiter_.notify(); });
-  while (pumps_.size() > 0) co_await waiter_.wait(kNever);
+  // Until the group has said so: its word comes at the end of a turn, and must find us.
+  bool is_empty = false;
+  pumps_.when_empty([this, &is_empty] {
+    is_empty = true;
+    waiter_.notify();
+  });
+  while (!is_empty) co_await waiter_.wait(kNever);
   co_return {};
 }
 

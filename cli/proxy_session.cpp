@@ -14,6 +14,17 @@ constexpr auto kOpenTime = 10s;  // no way in that time at the start: it is said
 constexpr auto kTick = 1s;
 constexpr auto kFarewell = 3s;  // for open connections after the first Ctrl-C
 
+// Until the group has said so: its word comes at the end of a turn, and must find the waiter.
+Task<> until_empty(TaskGroup& group, Waiter& waiter) {
+  bool is_empty = false;
+  group.when_empty([&is_empty, &waiter] {
+    is_empty = true;
+    waiter.notify();
+  });
+  while (!is_empty) co_await waiter.wait(kNever);
+  co_return {};
+}
+
 bool is_loopback(const std::string& address) {
   const auto parsed = IpAddress::parse(address);
   return !parsed || parsed->is_loopback();
@@ -93,7 +104,9 @@ Task<int> ProxySession::begin_and_wait(Waiter& waiter) {
     }
   }
   if (options_.watch_input) {
-    input_end_ = std::make_unique<InputEnd>(loop_, [this] {
+    // Its word may come when all is over, and the loop still turns for the way's end.
+    input_end_ = std::make_unique<InputEnd>(loop_, [this, life = std::weak_ptr(life_)] {
+      if (life.expired()) return;
       stops_ += 2;
       notify_main();
     });
@@ -163,8 +176,7 @@ Task<> ProxySession::watch_start() {
 Task<> ProxySession::end_connections(Waiter& waiter) {
   input_end_.reset();
   acceptors_.interrupt_all(Fault::Interrupted);
-  acceptors_.when_empty([this] { notify_main(); });
-  while (acceptors_.size() > 0) co_await waiter.wait(kNever);
+  co_await until_empty(acceptors_, waiter);
   listeners_.clear();
   if (open_ > 0 && stops_ == 1 && !child_status_) {
     voice_.state(fmt::format("Waiting for {} open {} to end; Ctrl-C again ends {} at once", open_,
@@ -174,8 +186,7 @@ Task<> ProxySession::end_connections(Waiter& waiter) {
     while (open_ > 0 && stops_ == 1 && Clock::now() < until) co_await waiter.wait(until);
   }
   connections_.interrupt_all(Fault::Interrupted);
-  connections_.when_empty([this] { notify_main(); });
-  while (connections_.size() > 0) co_await waiter.wait(kNever);
+  co_await until_empty(connections_, waiter);
   child_.reset();
   co_return {};
 }

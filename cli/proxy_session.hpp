@@ -105,6 +105,7 @@ class ProxySession {
   std::optional<Signals> signals_;
   std::unique_ptr<ChildProgram> child_;
   std::unique_ptr<InputEnd> input_end_;
+  std::shared_ptr<int> life_ = std::make_shared<int>();
   std::vector<std::unique_ptr<FirstAnswer>> answers_;
   std::size_t open_ = 0;
   int stops_ = 0;                 // 1: end soon; more: at once

@@ -291,6 +291,16 @@ TEST_F(ProxySessionTest, WaitsForOpenConnectionsAfterTheFirstCtrlCOnly) {
       loop_.post(look);
       is_open.get_future().wait();
       ::kill(::getpid(), SIGINT);
+      std::promise<void> is_waiting;
+      std::function<void()> listen = [&] {
+        if (err().contains("Waiting")) {
+          is_waiting.set_value();
+        } else {
+          loop_.post(listen);
+        }
+      };
+      loop_.post(listen);
+      EXPECT_EQ(is_waiting.get_future().wait_for(30s), std::future_status::ready);
       client.end();
       answer = client.read_all();
     });
