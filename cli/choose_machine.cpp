@@ -112,8 +112,7 @@ std::expected<std::size_t, std::string> ask_which(const std::vector<MachineRow>&
 Result<std::string> select_machine(Loop& loop, Way& way, const std::string& app,
                                    const Console& console) {
   using Rows = std::vector<MachineRow>;
-  const auto opened = run_task<void>(
-      loop, [&way](Waiter& waiter) { return way.open(waiter, Clock::now() + kOpenTime); });
+  const auto opened = way.open_now(loop, kOpenTime);
   if (!opened) return fail(opened.error());
   const auto rows = run_task<Rows>(
       loop, [&way, &app](Waiter& waiter) { return fetch_machines(way, app, waiter); });

@@ -146,8 +146,7 @@ int run_dig(const DeveloperOptions& options, const std::vector<std::string>& wor
   Loop loop;
   const auto way = choose_way(options, loop, [](std::string_view) {});
   if (!way) return print_error(console, way.error().detail);
-  const auto opened = run_task<void>(
-      loop, [&way](Waiter& waiter) { return (*way)->open(waiter, Clock::now() + kOpenTime); });
+  const auto opened = (*way)->open_now(loop, kOpenTime);
   if (!opened) return print_error(console, opened.error().detail);
   return dig_through(loop, **way, *question, is_short, options.as_json, console);
 }

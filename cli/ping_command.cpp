@@ -58,9 +58,6 @@ class Pinger {
   }
 
   Task<> find_and_ping(Waiter& waiter) {
-    if (auto opened = co_await way_.open(waiter, Clock::now() + kOpenTime); !opened) {
-      co_return opened.error();
-    }
     const auto address = co_await find(waiter);
     if (!address) co_return address.error();
     for (std::uint64_t sequence = 0; command_.count == 0 || sequence < command_.count; ++sequence) {
@@ -191,6 +188,9 @@ int run_ping(const DeveloperOptions& options, const PingCommand& command, const 
     return print_error(console,
                        "ping goes through a tunnel: use a login (rooster login), or a peer's file "
                        "with --peer");
+  }
+  if (const auto opened = tunnel->open_now(loop, kOpenTime); !opened) {
+    return print_error(console, opened.error().detail);
   }
   return Pinger(loop, *tunnel, std::move(*target), command, *interval, options.as_json, console)
       .run();

@@ -69,8 +69,7 @@ class Check {
   }
 
   bool check_socket(Way& way) {
-    const auto opened = run_task<void>(
-        loop_, [&way](Waiter& waiter) { return way.open(waiter, Clock::now() + kLinkTime); });
+    const auto opened = way.open_now(loop_, kLinkTime);
     if (opened) {
       tell("node", Outcome::Fine, way.describe());
     } else {
@@ -120,10 +119,7 @@ class Check {
     return true;
   }
 
-  Result<> open(TunnelWay& way) {
-    return run_task<void>(
-        loop_, [&way](Waiter& waiter) { return way.open(waiter, Clock::now() + kLinkTime); });
-  }
+  Result<> open(TunnelWay& way) { return way.open_now(loop_, kLinkTime); }
 
   void check_link(TunnelWay& way, TunnelWay::Links links, const char* name) {
     way.set_links(links);
@@ -134,7 +130,7 @@ class Check {
     } else {
       tell(name, Outcome::Without, why(opened.error()));
     }
-    run_task<void>(loop_, [&way](Waiter& waiter) { return way.close(waiter); });
+    way.close_now();
   }
 
   void check_name(Way& way, const std::string& host) {

@@ -6,6 +6,7 @@
 #include "cli/proxy_session.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -16,6 +17,7 @@ namespace rooster::cli {
 namespace {
 
 constexpr int kUsage = 2;
+constexpr auto kOpenTime = std::chrono::seconds(10);
 constexpr rlim_t kDescriptors = 3 * ProxySession::kMostConnections;
 
 int usage_error(const Console& console, std::string_view text) {
@@ -50,9 +52,12 @@ int run_proxy(const DeveloperOptions& options, const ProxyCommand& command,
   if (command.check) return check_proxy(options, *mappings, console);
   raise_descriptor_limit();
   Loop loop;
+  const ProxyVoice::Manner manner{
+      .as_json = options.as_json, .quiet = options.quiet, .verbose = options.verbose};
+  ProxyVoice early(console, manner);
   ProxySession* running = nullptr;
-  auto way = choose_way(options, loop, [&running](std::string_view line) {
-    if (running != nullptr) running->voice().state(line);
+  auto way = choose_way(options, loop, [&early, &running](std::string_view line) {
+    (running == nullptr ? early : running->voice()).state(line);
   });
   if (!way) return print_error(console, way.error().detail);
   if (command.select) {
@@ -60,14 +65,16 @@ int run_proxy(const DeveloperOptions& options, const ProxyCommand& command,
     if (!machine) return print_error(console, machine.error().detail);
     for (ProxyMapping& mapping : *mappings) mapping.remote.host = *machine;
   }
-  ProxySession session(
-      loop, **way,
-      {.mappings = std::move(*mappings),
-       .bind_address = command.bind_address,
-       .watch_input = command.watch_input,
-       .command = command.program,
-       .manner = {.as_json = options.as_json, .quiet = options.quiet, .verbose = options.verbose}},
-      console);
+  if (const auto opened = (*way)->open_now(loop, kOpenTime); !opened) {
+    return print_error(console, opened.error().detail);
+  }
+  ProxySession session(loop, **way,
+                       {.mappings = std::move(*mappings),
+                        .bind_address = command.bind_address,
+                        .watch_input = command.watch_input,
+                        .command = command.program,
+                        .manner = manner},
+                       console);
   running = &session;
   const int status = session.run();
   running = nullptr;

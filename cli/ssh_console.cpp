@@ -102,7 +102,9 @@ class Command {
 
   Result<MachineRow> find_machine() {
     using Rows = std::vector<MachineRow>;
-    const auto rows = run_task<Rows>(loop_, [this](Waiter& waiter) { return look(waiter); });
+    if (const auto opened = way_->open_now(loop_, kOpenTime); !opened) return fail(opened.error());
+    const auto rows = run_task<Rows>(
+        loop_, [this](Waiter& waiter) { return fetch_machines(*way_, wish_.app, waiter); });
     if (!rows) return fail(rows.error());
     const auto fitting = fitting_machines(*rows, wish_);
     if (!fitting) return fail(Fault::NoRoute, fitting.error());
@@ -116,13 +118,6 @@ class Command {
       say(fmt::format("No machine specified, using {} in region {}", first.id, first.region));
     }
     return first;
-  }
-
-  Task<std::vector<MachineRow>> look(Waiter& waiter) {
-    if (auto opened = co_await way_->open(waiter, Clock::now() + kOpenTime); !opened) {
-      co_return opened.error();
-    }
-    co_return co_await fetch_machines(*way_, wish_.app, waiter);
   }
 
   int execute(const ExecCall& call, const std::string& place) {

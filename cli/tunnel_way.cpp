@@ -1,6 +1,7 @@
 #include "cli/tunnel_way.hpp"
 
 #include "cli/proxy_texts.hpp"
+#include "cli/run_task.hpp"
 #include "cli/state_folder.hpp"
 
 #include <fmt/format.h>
@@ -130,6 +131,11 @@ Result<std::unique_ptr<TunnelWay>> TunnelWay::by_file(Loop& loop, const Develope
 }
 
 TunnelWay::~TunnelWay() {
+  close_now();
+}
+
+// lwIP's stack may only go while its loop turns no more.
+void TunnelWay::close_now() {
   if (!client_) return;
   keep_last_sent();
   keeper_.cancel();
@@ -137,6 +143,7 @@ TunnelWay::~TunnelWay() {
   client_->stop([&is_stopped] { is_stopped = true; });
   const TimePoint until = Clock::now() + kStopTime;
   while (!is_stopped && Clock::now() < until) loop_.run_for(10ms);
+  client_.reset();
 }
 
 void TunnelWay::keep_last_sent() {
@@ -220,48 +227,19 @@ Result<> TunnelWay::connect() {
   return {};
 }
 
-Task<> TunnelWay::close(Waiter& waiter) {
-  if (!client_) co_return {};
-  keep_last_sent();
-  keeper_.cancel();
-  bool is_stopped = false;
-  client_->stop([&is_stopped, &waiter] {
-    is_stopped = true;
-    waiter.notify();
-  });
-  while (!is_stopped) co_await waiter.wait(kNever);
-  client_.reset();
-  co_return {};
-}
-
 Task<> TunnelWay::open(Waiter& waiter, TimePoint deadline) {
-  if (client_ && client_->is_up()) co_return {};
-  co_await close(waiter);
-  is_fresh_ = slot_ && !slot_->is_enrolled();
-  if (is_fresh_) {
-    if (auto done = co_await enrol(waiter, deadline); !done) co_return done.error();
+  if (!client_) {
+    if (slot_ && !slot_->is_enrolled()) {
+      is_fresh_ = true;
+      if (auto done = co_await enrol(waiter, deadline); !done) co_return done.error();
+    }
+    if (auto connected = connect(); !connected) co_return connected.error();
   }
-  if (auto connected = connect(); !connected) co_return connected.error();
-  bool may_enrol = gateway_ && !is_fresh_;
+  wants_fresh_key_ = false;
   opener_ = &waiter;
   while (!client_->is_up()) {
-    if (is_unanswered_ && may_enrol) {
-      // The gateway may have forgotten this key, or a clock went back: a fresh one mends both.
-      may_enrol = false;
-      const auto enrolled = co_await enrol(waiter, deadline);
-      if (!enrolled && enrolled.error().fault == Fault::BadToken && !client_->is_up()) {
-        opener_ = nullptr;
-        co_return enrolled.error();  // revoked: no waiting helps
-      }
-      if (enrolled && !client_->is_up()) {
-        is_fresh_ = true;
-        co_await close(waiter);
-        if (auto connected = connect(); !connected) {
-          opener_ = nullptr;
-          co_return connected.error();
-        }
-      }
-    }
+    wants_fresh_key_ = is_unanswered_ && gateway_ && !is_fresh_;
+    if (wants_fresh_key_ && may_begin_anew_) break;
     const Woke woke = co_await waiter.wait(deadline);
     if (woke == Woke::Interrupted || Clock::now() >= deadline) break;
   }
@@ -269,11 +247,28 @@ Task<> TunnelWay::open(Waiter& waiter, TimePoint deadline) {
   if (waiter.is_interrupted()) co_return Error(waiter.interrupted_by());
   keep_last_sent();
   if (client_->is_up()) co_return {};
-  co_return Error(
-      Fault::UpstreamTimeout, Reached::No,
-      fmt::format("no answer from the gateway at {}{}; rooster proxy --check shows which "
-                  "step fails",
-                  membership_.endpoint, trouble_.empty() ? "" : " (" + trouble_ + ")"));
+  co_return Error(Fault::UpstreamTimeout, Reached::No,
+                  fmt::format("no answer from the gateway at {}{}; rooster proxy --check shows "
+                              "which step fails",
+                              membership_.endpoint, trouble_.empty() ? "" : " (" + trouble_ + ")"));
+}
+
+Result<> TunnelWay::open_now(Loop& loop, Duration patience) {
+  const TimePoint deadline = Clock::now() + patience;
+  const auto attempt = [this, deadline](Waiter& waiter) { return open(waiter, deadline); };
+  may_begin_anew_ = true;
+  auto opened = run_task<void>(loop, attempt);
+  may_begin_anew_ = false;
+  if (opened || !wants_fresh_key_) return opened;
+  // The gateway may have forgotten this key, or a clock went back: a fresh one mends both. Where
+  // none can be had, the old one goes on trying.
+  const auto enrolled =
+      run_task<void>(loop, [this, deadline](Waiter& waiter) { return enrol(waiter, deadline); });
+  if (enrolled && !client_->is_up()) {
+    close_now();
+    is_fresh_ = true;
+  }
+  return run_task<void>(loop, attempt);
 }
 
 Task<std::unique_ptr<Stream>> TunnelWay::dial(std::uint16_t port, Waiter& waiter,

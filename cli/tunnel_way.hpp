@@ -30,6 +30,8 @@ class TunnelWay final : public Way {
   ~TunnelWay() override;
 
   Task<> open(Waiter& waiter, TimePoint deadline) override;
+  /// Where the gateway does not know this key any more: with a fresh one.
+  Result<> open_now(Loop& loop, Duration patience) override;
   Task<std::unique_ptr<Stream>> dial_api(Waiter& waiter, TimePoint deadline) override;
   Task<std::unique_ptr<Stream>> dial_dns(Waiter& waiter, TimePoint deadline) override;
   std::string token() const override;
@@ -41,8 +43,8 @@ class TunnelWay final : public Way {
   /// What may carry the tunnel; for the next open().
   enum class Links : std::uint8_t { Both, Udp, Websocket };
   void set_links(Links links) { links_ = links; }
-  /// Ends the tunnel; open() makes another.
-  Task<> close(Waiter& waiter);
+  /// Ends the tunnel; open() makes another. Not inside a turn of the loop.
+  void close_now();
   /// The login's; null where there is none.
   GatewayClient* gateway() { return gateway_ ? &*gateway_ : nullptr; }
   /// After open().
@@ -73,8 +75,10 @@ class TunnelWay final : public Way {
   Timer keeper_;
   Waiter* opener_ = nullptr;  // in open()
   bool is_unanswered_ = false;
-  bool is_fresh_ = false;  // the gateway has just made this peer
-  std::string trouble_;    // the last report's, for errors
+  bool wants_fresh_key_ = false;
+  bool may_begin_anew_ = false;  // in open_now()
+  bool is_fresh_ = false;        // the gateway has just made this peer
+  std::string trouble_;          // the last report's, for errors
   TimePoint down_since_ = kNever;
   TimePoint up_again_{};
   std::string was_down_;

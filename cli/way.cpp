@@ -1,5 +1,6 @@
 #include "cli/way.hpp"
 
+#include "cli/run_task.hpp"
 #include "net/dial.hpp"
 
 #include <cerrno>
@@ -11,6 +12,11 @@ namespace {
 constexpr auto kRest = std::chrono::milliseconds(100);
 
 }  // namespace
+
+Result<> Way::open_now(Loop& loop, Duration patience) {
+  return run_task<void>(
+      loop, [this, patience](Waiter& waiter) { return open(waiter, Clock::now() + patience); });
+}
 
 Task<> AdminWay::open(Waiter& waiter, TimePoint deadline) {
   const auto stream = co_await dial_api(waiter, deadline);

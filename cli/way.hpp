@@ -23,6 +23,9 @@ class Way {
   virtual ~Way() = default;
   /// Waits until somebody answers. Errors: a sentence with what to do next in `detail`.
   virtual Task<> open(Waiter& waiter, TimePoint deadline) = 0;
+  /// The same, turning the loop; not inside one of its turns. A way that has to begin anew to get
+  /// open can do so here alone.
+  virtual Result<> open_now(Loop& loop, Duration patience);
   /// A connection to the node's private API. Errors: as open().
   virtual Task<std::unique_ptr<Stream>> dial_api(Waiter& waiter, TimePoint deadline) = 0;
   /// A connection to the network's DNS server. Errors: as open().
