@@ -12,6 +12,7 @@
 
 #include <array>
 #include <filesystem>
+#include <functional>
 #include <future>
 #include <latch>
 #include <thread>
@@ -102,6 +103,15 @@ class ApiTest : public ::testing::Test {
     EXPECT_TRUE(response) << response.error().detail;
     return response ? *response : net::HttpResponse{};
   }
+  // The node belongs to the loop's thread: while that runs, a test reads and changes it there.
+  void on_loop(const std::function<void()>& work) {
+    std::promise<void> done;
+    loop_.post([&] {
+      work();
+      done.set_value();
+    });
+    done.get_future().wait();
+  }
   boost::json::value json(std::string target, int status = 200) {
     const auto response = ask("GET", std::move(target));
     EXPECT_EQ(response.status, status) << response.body;
@@ -118,7 +128,7 @@ class ApiTest : public ::testing::Test {
 
 TEST_F(ApiTest, TellsItsHealth) {
   EXPECT_EQ(ask("GET", "/healthz").status, 200);
-  node_.is_draining = true;
+  on_loop([this] { node_.is_draining = true; });
   EXPECT_EQ(ask("GET", "/healthz").status, 503);
 }
 
@@ -158,11 +168,13 @@ TEST_F(ApiTest, ListsMachinesAndChecks) {
 
 TEST_F(ApiTest, GivesOrdersToMachines) {
   EXPECT_EQ(ask("POST", "/v1/machines/abc/stop?signal=SIGTERM&timeout=9").status, 200);
-  ASSERT_EQ(node_.commands.size(), 1U);
-  EXPECT_EQ(node_.commands[0].order, MachineOrder::Stop);
-  EXPECT_EQ(node_.commands[0].machine, "abc");
-  EXPECT_EQ(node_.commands[0].signal, "SIGTERM");
-  EXPECT_EQ(node_.commands[0].timeout, 9s);
+  std::vector<MachineCommand> given;
+  on_loop([&] { given = node_.commands; });
+  ASSERT_EQ(given.size(), 1U);
+  EXPECT_EQ(given[0].order, MachineOrder::Stop);
+  EXPECT_EQ(given[0].machine, "abc");
+  EXPECT_EQ(given[0].signal, "SIGTERM");
+  EXPECT_EQ(given[0].timeout, 9s);
   const auto refused = ask("POST", "/v1/machines/busy/start");
   EXPECT_EQ(refused.status, 409);
   EXPECT_EQ(refused.body, R"({"error":"it is being replaced"})");
@@ -172,13 +184,15 @@ TEST_F(ApiTest, GivesOrdersToMachines) {
 
 TEST_F(ApiTest, ReloadsAndReportsWhatIsWrong) {
   EXPECT_EQ(ask("POST", "/v1/reload").status, 200);
-  node_.report.ok = false;
-  node_.report.diagnostics = {{.severity = config::Severity::Error,
-                               .file = "a.toml",
-                               .place = {3, 7},
-                               .key = "app",
-                               .message = "missing; write it",
-                               .source = ""}};
+  on_loop([this] {
+    node_.report.ok = false;
+    node_.report.diagnostics = {{.severity = config::Severity::Error,
+                                 .file = "a.toml",
+                                 .place = {3, 7},
+                                 .key = "app",
+                                 .message = "missing; write it",
+                                 .source = ""}};
+  });
   const auto refused = ask("POST", "/v1/reload");
   EXPECT_EQ(refused.status, 422);
   EXPECT_TRUE(has(refused.body, R"("line":3,"column":7,"key":"app")"));
@@ -202,7 +216,7 @@ TEST_F(ApiTest, GivesLogsInFlysFormatOrAsJson) {
   line.machine = "m";
   line.region = "gru";
   line.message = "hi";
-  node_.tail.add(line);
+  on_loop([&] { node_.tail.add(line); });
   EXPECT_EQ(ask("GET", "/v1/logs?app=hello").body, "2025-05-27T12:29:13Z app[m] gru [info]hi\n");
   EXPECT_TRUE(has(ask("GET", "/v1/logs?format=json").body,
                   R"("provider":"app","app":"hello","instance":"m")"));
@@ -213,7 +227,7 @@ TEST_F(ApiTest, FollowsTheLog) {
   LogLine line;
   line.app = "hello";
   line.message = "first";
-  node_.tail.add(line);
+  on_loop([&] { node_.tail.add(line); });
   net::HttpRequest request;
   request.target = "/v1/logs?follow=1";
   std::vector<std::string> lines;
