@@ -3,17 +3,12 @@
 // workers, admin, logs.
 #include "app/server.hpp"
 
-#include "admin/api.hpp"
-#include "admin/enrolment.hpp"
-#include "admin/exec_api.hpp"
 #include "admin/output_files.hpp"
-#include "admin/private_api.hpp"
-#include "app/admin_network.hpp"
-#include "app/admin_node.hpp"
+#include "app/admin_side.hpp"
 #include "app/app_users.hpp"
 #include "app/certificates.hpp"
 #include "app/control.hpp"
-#include "app/exec_host.hpp"
+#include "app/listeners.hpp"
 #include "app/private_network.hpp"
 #include "app/reload.hpp"
 #include "app/shutdown.hpp"
@@ -25,10 +20,7 @@
 #include "core/log.hpp"
 #include "core/log_thread.hpp"
 #include "core/metrics.hpp"
-#include "core/private_address.hpp"
 #include "keeper/client.hpp"
-#include "net/http_server.hpp"
-#include "net/listen.hpp"
 #include "proxy/access_log.hpp"
 #include "proxy/log_writer.hpp"
 
@@ -46,13 +38,11 @@
 #include <variant>
 
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 namespace rooster::app {
 
 namespace {
 
-constexpr std::size_t kCallsPerSource = 16;  // to the enrolment or the private API, at a time
 constexpr auto kCertificateCheck = std::chrono::seconds(10);
 
 // Raises the soft limit to the hard one and returns it: what the descriptor budget is made of.
@@ -69,13 +59,6 @@ std::size_t share(std::size_t descriptors, std::size_t percent) {
   return std::max<std::size_t>(descriptors * percent / 100, 16);
 }
 
-struct Bound {
-  std::string text;  ///< "https 0.0.0.0:443"
-  config::ListenAddress address;
-  proxy::Listener::Options options;
-  std::vector<Descriptor> sockets;
-};
-
 class Server {
  public:
   Server(const cli::ServeOptions& options, std::shared_ptr<const config::ConfigSet> config,
@@ -84,18 +67,12 @@ class Server {
   int run();
 
  private:
-  Result<> bind();
-  Result<> bind_one(const std::string& kind, const config::ListenAddress& address,
-                    std::uint16_t external_port);
-  bool is_own_listener(const Endpoint& to) const;
   Result<> open_private_network();
-  void end_calls(const IpAddress& peer);
   void open_gateway_door(proxy::GatewayArrival arrival);
   admin::GatewayFacts gateway_facts() const;
   std::optional<PrivateSide> private_side(WorkerId worker, std::vector<Descriptor>& listeners);
   Result<> start_workers();
-  Result<> start_admin();
-  void stop_admin(std::function<void()> done);
+  void make_admin();
   void start_control();
   void watch_signals();
   void wait_for_signal();
@@ -119,8 +96,7 @@ class Server {
   keeper::Client keeper_;
   keeper::Welcome welcome_;
   std::unique_ptr<Watch> keeper_watch_;
-  std::vector<Bound> bound_;
-  std::uint16_t https_port_ = 443;
+  Listeners listeners_;
   machines::WaitingLimits waiting_;
   proxy::ConnectionBudget budget_;
   Certificates certificates_;
@@ -130,17 +106,7 @@ class Server {
   ThreadLoop background_{"background"};
   std::unique_ptr<PrivateNetwork> private_network_;  // null without [wireguard]
   std::unique_ptr<Control> control_;
-  std::unique_ptr<AdminNode> node_;
-  std::unique_ptr<AdminNetwork> admin_network_;  // null without [wireguard]
-  std::unique_ptr<admin::Enrolment> enrolment_;
-  std::unique_ptr<ExecHost> exec_host_;
-  std::unique_ptr<admin::ExecApi> exec_api_;
-  std::unique_ptr<admin::PrivateApi> private_api_;
-  // The background thread's, as is admin_.
-  std::unique_ptr<net::HttpServer> enrolment_server_;
-  std::unique_ptr<net::HttpServer> private_api_server_;
-  std::unique_ptr<admin::Api> api_;
-  std::unique_ptr<net::HttpServer> admin_;
+  std::unique_ptr<AdminSide> admin_;
   std::unique_ptr<Reload> reload_;
   std::unique_ptr<Shutdown> shutdown_;
   std::unique_ptr<Timer> certificate_timer_;
@@ -163,6 +129,7 @@ Server::Server(const cli::ServeOptions& options, std::shared_ptr<const config::C
       log_({.format = options.log_format, .level = options.log_level}),
       metrics_(worker_count()),
       keeper_(std::move(keeper)),
+      listeners_(keeper_, worker_count()),
       waiting_(share(descriptors_, limits::kClientShare)),
       budget_(share(descriptors_, limits::kClientShare)),
       certificates_(log_) {}
@@ -174,7 +141,7 @@ Result<> Server::start() {
   } else {
     return fail(Fault::Internal, "the keeper does not answer");
   }
-  if (auto bound = bind(); !bound) return bound;
+  if (auto bound = listeners_.bind(config_->node); !bound) return bound;
   if (auto opened = certificates_.open(*config_); !opened) return opened;
   tickets_ = std::make_unique<TicketStore>(keeper_, log_);
   std::vector<proxy::AccessRing*> rings;
@@ -196,63 +163,9 @@ Result<> Server::start() {
     if (auto started = private_network_->start(); !started) return started;
   }
   start_control();
-  if (auto started = start_admin(); !started) return started;
+  if (auto started = admin_->start(config_->node.fixed.admin_socket); !started) return started;
   watch_signals();
   return {};
-}
-
-// ---- sockets
-
-Result<> Server::bind() {
-  for (const auto& address : config_->node.fixed.http) {
-    if (auto bound = bind_one("http", address, 80); !bound) return bound;
-  }
-  for (const auto& address : config_->node.fixed.https) {
-    if (auto bound = bind_one("https", address, 443); !bound) return bound;
-  }
-  for (const Bound& bound : bound_) {
-    if (!bound.options.tls) continue;
-    https_port_ = bound.options.local_port;
-    break;
-  }
-  return {};
-}
-
-Result<> Server::bind_one(const std::string& kind, const config::ListenAddress& address,
-                          std::uint16_t external_port) {
-  keeper::Reply reply =
-      keeper_.call(keeper::Listen{.name = kind,
-                                  .host = address.host,
-                                  .port = address.port,
-                                  .count = static_cast<std::uint16_t>(worker_count())});
-  const std::string where = (address.host.empty() ? "*" : address.host) + ":";
-  if (auto* failed = std::get_if<keeper::Failed>(&reply)) {
-    return fail(Fault::Internal, "can't listen on " + where + std::to_string(address.port) + ": " +
-                                     failed->text + "; free the port or change [listen] " + kind +
-                                     " in " + config_->node.file);
-  }
-  auto& listening = std::get<keeper::Listening>(reply);
-  bound_.push_back({.text = kind + " " + where + std::to_string(listening.port),
-                    .address = address,
-                    .options = {.tls = kind == "https",
-                                .external_port = external_port,
-                                .local_port = listening.port},
-                    .sockets = std::move(listening.sockets)});
-  return {};
-}
-
-// What can be bound to is an address of this host.
-bool Server::is_own_listener(const Endpoint& to) const {
-  return std::ranges::any_of(bound_, [&to](const Bound& bound) {
-    if (bound.options.local_port != to.port) return false;
-    const auto host = IpAddress::parse(bound.address.host);
-    const bool is_any = !host || *host == IpAddress() || *host == IpAddress::v4(0);
-    if (!is_any) return *host == to.address;
-    sockaddr_storage address{};
-    const socklen_t size = Endpoint{to.address, 0}.to(address);
-    const Descriptor probe(::socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    return probe && ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
-  });
 }
 
 // ---- workers
@@ -264,7 +177,8 @@ std::shared_ptr<const proxy::EdgeSettings> Server::edge_settings(
   if (private_network_) settings->gateway_host = config.node.gateway_host();
   settings->domain = config.node.reloadable.domain;
   settings->peer_timeout = config.node.reloadable.peer_timeout;
-  settings->https_port = config.node.reloadable.https_redirect_port_443 ? 443 : https_port_;
+  settings->https_port =
+      config.node.reloadable.https_redirect_port_443 ? 443 : listeners_.https_port();
   auto trusted = proxy::CidrList::compile(config.node.reloadable.trusted_proxies);
   if (trusted) settings->trusted_proxies = std::move(*trusted);  // the config was checked for it
   return settings;
@@ -278,33 +192,28 @@ void Server::adopt_settings(const config::ConfigSet& config) {
 
 Result<> Server::open_private_network() {
   if (!config_->node.fixed.wireguard) return {};
-  auto opened =
-      PrivateNetwork::open({.loop = loop_,
-                            .background = background_.loop(),
-                            .log = log_,
-                            .keeper = keeper_,
-                            .workers = workers_,
-                            .worker_count = worker_count(),
-                            .config = config_,
-                            .welcome = welcome_,
-                            .end_calls = [this](const IpAddress& peer) { end_calls(peer); },
-                            .counted =
-                                [this](const GatewayCounts& counts) {
-                                  background_.loop().post([this, counts] { node_->adopt(counts); });
-                                }});
+  auto opened = PrivateNetwork::open({.loop = loop_,
+                                      .background = background_.loop(),
+                                      .log = log_,
+                                      .keeper = keeper_,
+                                      .workers = workers_,
+                                      .worker_count = worker_count(),
+                                      .config = config_,
+                                      .welcome = welcome_,
+                                      .end_calls =
+                                          [this](const IpAddress& peer) {
+                                            background_.loop().post(
+                                                [this, peer] { admin_->end_calls(peer); });
+                                          },
+                                      .counted =
+                                          [this](const GatewayCounts& counts) {
+                                            background_.loop().post([this, counts] {
+                                              if (admin_) admin_->node().adopt(counts);
+                                            });
+                                          }});
   if (!opened) return fail(opened.error());
   private_network_ = std::move(*opened);
   return {};
-}
-
-void Server::end_calls(const IpAddress& peer) {
-  const IpAddress prefix = prefix_of(peer, kPeerPrefixBits);
-  background_.loop().post([this, prefix] {
-    if (!private_api_server_) return;
-    private_api_server_->interrupt([&prefix](const IpAddress& source) {
-      return prefix_of(source, kPeerPrefixBits) == prefix;
-    });
-  });
 }
 
 // What comes to rooster.<domain>: a tunnel by WebSocket, or an enrolment.
@@ -315,9 +224,8 @@ void Server::open_gateway_door(proxy::GatewayArrival arrival) {
     return;
   }
   background_.loop().post([this, arrival = std::move(arrival)]() mutable {
-    if (!enrolment_server_) return;
-    enrolment_server_->adopt(std::move(arrival.connection), std::move(arrival.input),
-                             arrival.source);
+    admin_->adopt_enrolment(std::move(arrival.connection), std::move(arrival.input),
+                            arrival.source);
   });
 }
 
@@ -330,7 +238,8 @@ admin::GatewayFacts Server::gateway_facts() const {
       .pin = certificates_.pin(),
       .region = node.reloadable.region,
       .interface = node.fixed.wireguard->interface};
-  if (https_port_ != 443) facts.login_url += ":" + std::to_string(https_port_);
+  const std::uint16_t https_port = listeners_.https_port();
+  if (https_port != 443) facts.login_url += ":" + std::to_string(https_port);
   return facts;
 }
 
@@ -347,8 +256,7 @@ std::optional<PrivateSide> Server::private_side(WorkerId worker,
   side.hand_over = [this](Descriptor fd, std::string input, const proxy::PrivateSource& source) {
     background_.loop().post(
         [this, fd = std::move(fd), input = std::move(input), from = source.address]() mutable {
-          if (private_api_server_)
-            private_api_server_->adopt(std::move(fd), std::move(input), from);
+          admin_->adopt_private_call(std::move(fd), std::move(input), from);
         });
   };
   return side;
@@ -385,15 +293,7 @@ Result<> Server::start_workers() {
                          open_gateway_door(std::move(arrival));
                        }}));
   }
-  // More sockets than workers (a predecessor had more): the first workers accept from the rest as
-  // well.
-  std::vector<std::vector<ListenSocket>> sockets(count);
-  for (Bound& bound : bound_) {
-    for (std::size_t i = 0; i < bound.sockets.size(); ++i) {
-      sockets[i % count].push_back({std::move(bound.sockets[i]), bound.options});
-    }
-    bound.sockets.clear();
-  }
+  std::vector<std::vector<ListenSocket>> sockets = listeners_.take_sockets();
   for (std::size_t i = 0; i < count; ++i) {
     if (auto started = workers_[i]->start(std::move(sockets[i])); !started) return started;
   }
@@ -415,24 +315,25 @@ void Server::start_control() {
       .region = config_->node.reloadable.region,
       .welcome = welcome_,
       .private_network = private_network_.get(),
-      .is_own_listener = [this](const Endpoint& to) { return is_own_listener(to); },
+      .is_own_listener = [this](const Endpoint& to) { return listeners_.is_own(to); },
       .uid_for = [this](const std::string& app) { return users_->uid_for(app); },
       .output = [this](admin::LogLine origin,
                        std::string bytes) { keep_output(std::move(origin), std::move(bytes)); },
       .output_ended =
           [this](admin::LogLine origin) {
             background_.loop().post(
-                [this, origin = std::move(origin)] { node_->tail().end_output(origin); });
+                [this, origin = std::move(origin)] { admin_->node().tail().end_output(origin); });
           },
       .log_line =
           [this](admin::LogLine line) {
-            background_.loop().post(
-                [this, line = std::move(line)]() mutable { node_->tail().add(std::move(line)); });
+            background_.loop().post([this, line = std::move(line)]() mutable {
+              admin_->node().tail().add(std::move(line));
+            });
           },
       .name_app =
           [this](AppId app, std::string name) {
             background_.loop().post([this, app, name = std::move(name)]() mutable {
-              node_->name_app(app, std::move(name));
+              admin_->node().name_app(app, std::move(name));
             });
           }});
   control_->set_status([this](admin::NodeStatus& status) {
@@ -441,7 +342,7 @@ void Server::start_control() {
     status.started = started_;
     status.draining = shutdown_ != nullptr;
     status.last_reload_error = reload_->last_error();
-    for (const Bound& bound : bound_) status.listening.push_back(bound.text);
+    status.listening = listeners_.texts();
   });
   reload_ = std::make_unique<Reload>(
       Reload::Parts{.control_loop = loop_,
@@ -454,48 +355,14 @@ void Server::start_control() {
                           config_ = config;
                           adopt_settings(*config);
                           if (private_network_) private_network_->adopt(config);
-                          background_.loop().post([this, config] { node_->adopt(config); });
+                          background_.loop().post([this, config] { admin_->node().adopt(config); });
                         },
                     .adopt_certificates =
                         [this](const std::shared_ptr<const tls::CertificateStore>& store) {
                           for (auto& worker : workers_) worker->adopt(store);
                         },
                     .config = config_});
-  node_ = std::make_unique<AdminNode>(
-      AdminNode::Parts{.background = background_.loop(),
-                       .control_loop = loop_,
-                       .control = *control_,
-                       .metrics = metrics_,
-                       .output_files = *output_files_,
-                       .reload = [this](Answer<admin::ConfigReport> answer) {
-                         reload_->request(std::move(answer));
-                       }});
-  node_->adopt(config_);
-  if (private_network_) {
-    admin_network_ = std::make_unique<AdminNetwork>(*private_network_, loop_, gateway_facts());
-    enrolment_ = std::make_unique<admin::Enrolment>(*admin_network_, log_);
-  }
-  exec_host_ = std::make_unique<ExecHost>(
-      ExecHost::Parts{.background = background_.loop(),
-                      .control_loop = loop_,
-                      .control = *control_,
-                      .keeper = keeper_,
-                      .is_root = welcome_.is_root,
-                      .may_be_root = [this] { return config_->node.reloadable.exec_as_root; }});
-  control_->set_on_exec_exited(
-      [this](const keeper::ExecExited& exited) { exec_host_->on_exited(exited); });
-  exec_api_ = std::make_unique<admin::ExecApi>(*node_, *exec_host_, admin_network_.get(), log_);
-  if (private_network_) {
-    private_api_ = std::make_unique<admin::PrivateApi>(*node_, *exec_api_, *admin_network_);
-  }
-  api_ = std::make_unique<admin::Api>(*node_, admin_network_.get());
-  api_->set_exec(*exec_api_);
-  if (private_network_) {
-    api_->set_connect([this](Descriptor connection, std::string input) {
-      const std::size_t worker = next_worker_.fetch_add(1) % workers_.size();
-      workers_[worker]->serve_operator(std::move(connection), std::move(input));
-    });
-  }
+  make_admin();
   keeper_watch_ = std::make_unique<Watch>(
       loop_, keeper_.fd(),
       [this] {
@@ -520,6 +387,36 @@ void Server::start_control() {
   });
 }
 
+void Server::make_admin() {
+  admin_ = std::make_unique<AdminSide>(AdminSide::Parts{
+      .node = {.background = background_.loop(),
+               .control_loop = loop_,
+               .control = *control_,
+               .metrics = metrics_,
+               .output_files = *output_files_,
+               .reload =
+                   [this](Answer<admin::ConfigReport> answer) {
+                     reload_->request(std::move(answer));
+                   }},
+      .exec = {.background = background_.loop(),
+               .control_loop = loop_,
+               .control = *control_,
+               .keeper = keeper_,
+               .is_root = welcome_.is_root,
+               .may_be_root = [this] { return config_->node.reloadable.exec_as_root; }},
+      .log = log_,
+      .network = private_network_
+                     ? std::make_unique<AdminNetwork>(*private_network_, loop_, gateway_facts())
+                     : nullptr,
+      .connect = [this](Descriptor connection, std::string input) {
+        const std::size_t worker = next_worker_.fetch_add(1) % workers_.size();
+        workers_[worker]->serve_operator(std::move(connection), std::move(input));
+      }});
+  admin_->node().adopt(config_);
+  control_->set_on_exec_exited(
+      [this](const keeper::ExecExited& exited) { admin_->on_exec_exited(exited); });
+}
+
 // An app that writes faster than the background thread takes it loses its lines, not our memory.
 void Server::keep_output(admin::LogLine origin, std::string bytes) {
   constexpr std::size_t kMostInFlight = 4 * 1024 * 1024;
@@ -531,7 +428,7 @@ void Server::keep_output(admin::LogLine origin, std::string bytes) {
     return;
   }
   background_.loop().post([this, origin = std::move(origin), bytes = std::move(bytes)] {
-    node_->tail().add_output(origin, bytes);
+    admin_->node().tail().add_output(origin, bytes);
     output_in_flight_.fetch_sub(bytes.size());
   });
 }
@@ -547,37 +444,10 @@ void Server::check_certificates() {
   certificate_timer_->set(Clock::now() + kCertificateCheck);
 }
 
-Result<> Server::start_admin() {
-  auto listener = net::listen_unix(config_->node.fixed.admin_socket, 0600);
-  if (!listener) return fail(listener.error());
-  background_.loop().post([this, fd = std::move(*listener)]() mutable {
-    if (private_network_) {
-      enrolment_server_ = std::make_unique<net::HttpServer>(
-          background_.loop(),
-          [this](const net::HttpRequest& request, Waiter& waiter) {
-            return enrolment_->handle(request, waiter);
-          },
-          net::HttpServerLimits{.per_source = kCallsPerSource});
-      private_api_server_ = std::make_unique<net::HttpServer>(
-          background_.loop(),
-          [this](const net::HttpRequest& request, Waiter& waiter) {
-            return private_api_->handle(request, waiter);
-          },
-          net::HttpServerLimits{.per_source = kCallsPerSource});
-    }
-    admin_ = std::make_unique<net::HttpServer>(
-        background_.loop(), std::move(fd), [this](const net::HttpRequest& request, Waiter& waiter) {
-          return api_->handle(request, waiter);
-        });
-  });
-  return {};
-}
-
 void Server::ready() {
   keeper_.request(keeper::Ready{}, [](keeper::Reply) {});
-  std::vector<std::string> listening;
-  for (const Bound& bound : bound_) listening.push_back(bound.text);
-  report_start(log_, *config_, listening, https_port_, certificates_.local_ca_file());
+  report_start(log_, *config_, listeners_.texts(), listeners_.https_port(),
+               certificates_.local_ca_file());
 }
 
 // ---- signals
@@ -605,14 +475,7 @@ void Server::on_signal(int signal) {
     shutdown_->hurry();
     return;
   }
-  // The keeper lets go of the sockets first: the workers close the last copies once they have
-  // accepted what is queued.
-  for (const Bound& bound : bound_) {
-    keeper_.request(keeper::Unlisten{.name = bound.options.tls ? "https" : "http",
-                                     .host = bound.address.host,
-                                     .port = bound.address.port},
-                    [](const keeper::Reply&) {});
-  }
+  listeners_.release();
   shutdown_ = std::make_unique<Shutdown>(
       Shutdown::Parts{.loop = loop_,
                       .log = log_,
@@ -621,20 +484,6 @@ void Server::on_signal(int signal) {
                       .lame_duck = config_->node.reloadable.lame_duck,
                       .drain_timeout = config_->node.reloadable.drain_timeout,
                       .done = [this] { control_->stop_drivers([this] { loop_.stop(); }); }});
-}
-
-void Server::stop_admin(std::function<void()> done) {
-  std::vector<net::HttpServer*> servers;
-  for (auto* server : {admin_.get(), enrolment_server_.get(), private_api_server_.get()}) {
-    if (server != nullptr) servers.push_back(server);
-  }
-  if (servers.empty()) return done();
-  const auto left = std::make_shared<std::size_t>(servers.size());
-  for (net::HttpServer* server : servers) {
-    server->stop([left, done] {
-      if (--*left == 0) done();
-    });
-  }
 }
 
 int Server::run() {
@@ -646,9 +495,9 @@ int Server::run() {
   for (auto& worker : workers_) worker->stop();
   for (auto& worker : workers_)
     worker->join();  // all, before one goes: they tell each other of free places
-  exec_host_->stop();
+  admin_->stop_exec();
   if (private_network_) private_network_->stop();
-  background_.loop().post([this] { stop_admin([this] { background_.loop().stop(); }); });
+  background_.loop().post([this] { admin_->stop([this] { background_.loop().stop(); }); });
   background_.join();
   workers_.clear();
   log_thread_.reset();
