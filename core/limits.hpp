@@ -39,6 +39,11 @@ inline constexpr std::size_t kReadBufferBytes = 16 * 1024;
 inline constexpr std::size_t kRelayBytes = 64 * 1024;      // one read, four TLS records, one send
 inline constexpr std::size_t kMaxRelayBytes = 256 * 1024;  // where the other side takes all at once
 
+// Compression: encoders of one worker in use, at most 2 MiB each; beyond, bodies go as they are.
+inline constexpr std::size_t kEncoders = 64;
+inline constexpr std::size_t kMinCompressedBytes = 512;  // less is not worth the fields it costs
+inline constexpr std::size_t kEncodedAtOnceBytes = 32 * 1024;
+
 // Shares of the descriptor budget (of RLIMIT_NOFILE's hard limit), in percent.
 inline constexpr std::size_t kClientShare = 78;
 inline constexpr std::size_t kUpstreamShare = 14;

@@ -14,7 +14,8 @@ namespace rooster::proxy {
 
 namespace {
 
-constexpr int kPiecesPerTurn = 16;  // a bulk transfer lets others in after 1 MiB
+constexpr int kPiecesPerTurn = 16;     // a bulk transfer lets others in after 1 MiB
+constexpr int kCompressedPerTurn = 1;  // compressing one piece takes as long as relaying 1 MiB
 
 }  // namespace
 
@@ -106,6 +107,12 @@ Result<bool> Relay::pump_head() {
   }
   facts_.head_at = context_.loop.now();
   facts_.status = response.status;
+  const Framing body = response.body;
+  const std::size_t head_bytes = response.head_bytes;
+  if (options_.compress.value_or(false)) {
+    compression_ =
+        Compression::begin(context_.encoders, head_, response, options_.response_headers);
+  }
   const std::string timing = server_timing();
   const ResponseRules rules{.client_minor = head_.http_minor,
                             .keep_alive = head_.keep_alive && !context_.draining,
@@ -119,8 +126,7 @@ Result<bool> Relay::pump_head() {
   facts_.is_upgrade = response.is_upgrade();
   facts_.response_begun = true;
   facts_.response_reusable = response.reusable;
-  upstream_.begin_body(facts_.is_upgrade ? Framing{BodyKind::UntilClose, 0} : response.body,
-                       response.head_bytes);
+  upstream_.begin_body(facts_.is_upgrade ? Framing{BodyKind::UntilClose, 0} : body, head_bytes);
   return true;
 }
 
@@ -129,26 +135,45 @@ Result<bool> Relay::pump_response() {
   using enum BodyPiece::State;
   int pieces = 0;
   while (client_.can_take()) {
-    if (++pieces > kPiecesPerTurn) {
+    if (++pieces > (compression_ ? kCompressedPerTurn : kPiecesPerTurn)) {
       more_to_do_ = true;
       return false;
     }
-    const BodyPiece piece = upstream_.next_body(down_.bytes());
+    const BodyPiece piece =
+        upstream_.next_body(compression_ ? limits::kEncodedAtOnceBytes : down_.bytes());
+    if (compression_) {
+      const auto given = give_compressed(piece);
+      if (!given) return fail(given.error());
+    }
     if (piece.state == Later) return false;
     last_progress_ = context_.loop.now();
-    facts_.bytes_out += piece.bytes.size();
-    bool taken = client_.offer_body(piece.bytes);
+    if (!compression_) {
+      facts_.bytes_out += piece.bytes.size();
+      if (!client_.offer_body(piece.bytes)) return fail(Fault::ClientLeft);
+    }
     if (piece.state == Failed) return fail(piece.fault);
     if (piece.state == End) {
-      taken = taken && client_.finish_body(head_.te_trailers ? upstream_.response_trailers()
-                                                             : std::span<const Field>());
-      facts_.response_done = taken;
+      if (!client_.finish_body(head_.te_trailers ? upstream_.response_trailers()
+                                                 : std::span<const Field>())) {
+        return fail(Fault::ClientLeft);
+      }
+      facts_.response_done = true;
+      return true;
     }
-    if (!taken) return fail(Fault::ClientLeft);
-    if (facts_.response_done) return true;
     down_.took(piece.bytes.size(), client_.can_take());
   }
   return false;
+}
+
+// Of a body that fails, the client gets what came of it.
+Result<> Relay::give_compressed(const BodyPiece& piece) {
+  using enum BodyPiece::State;
+  auto given = compression_->offer(client_, piece.bytes);
+  if (given && piece.state == End) given = compression_->finish(client_);
+  if (given && (piece.state == Later || piece.state == Failed))
+    given = compression_->flush(client_);
+  facts_.bytes_out = compression_->bytes_out();
+  return given;
 }
 
 // It is the client that keeps the exchange from going on.

@@ -6,12 +6,14 @@
 #include "core/limits.hpp"
 #include "core/loop.hpp"
 #include "core/task.hpp"
+#include "proxy/compression.hpp"
 #include "proxy/pace.hpp"
 #include "proxy/sides.hpp"
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -74,6 +76,7 @@ class Relay {
   Result<> pump_request();
   Result<bool> pump_head();
   Result<bool> pump_response();
+  Result<> give_compressed(const BodyPiece& piece);
   Result<> check_time(Woke woke);
   TimePoint next_deadline();
   std::uint64_t moved() const;
@@ -93,6 +96,7 @@ class Relay {
   Pace pace_;
   ReadSize up_;
   ReadSize down_;
+  std::unique_ptr<Compression> compression_;  // null: the body goes as it is
   int interims_ = 0;
   bool request_stuck_ = false;  // the app takes no more of the body
   bool more_to_do_ = false;

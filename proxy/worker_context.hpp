@@ -9,6 +9,7 @@
 #include "machines/wake_gate.hpp"
 #include "proxy/access_log.hpp"
 #include "proxy/client_address.hpp"
+#include "proxy/encoder.hpp"
 #include "proxy/gateway_door.hpp"
 #include "proxy/h1_body.hpp"
 #include "proxy/request_id.hpp"
@@ -103,6 +104,7 @@ struct WorkerContext {
   BlockPool blocks{limits::kReadBufferBytes, 256};
   HeadPool heads;
   Scratch scratch;
+  EncoderStock encoders;
   std::shared_ptr<const EdgeSettings> settings;
   /// Indexed by AppId; each with a control block of this worker's own, so that pinning one never
   /// contends.
