@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::string_view kServer = "Rooster";
 constexpr std::string_view kVia = "1.1 rooster";
+constexpr std::string_view kServerAndVia = "Server: Rooster\r\nVia: 1.1 rooster\r\n";
 
 struct Passed {
   bool via = false;
@@ -80,8 +81,12 @@ void write_ours(const ResponseHead& head, const ResponseRules& rules, const Pass
   };
   if (!passed.date && !rules.date.empty() && free("date")) out.field("Date", rules.date);
   if (!rules.pristine) {
-    if (free("server")) out.field("Server", kServer);
-    if (free("via")) write_via(head, passed.via, out);
+    if (rules.headers.empty() && !passed.via) {
+      out.text(kServerAndVia);
+    } else {
+      if (free("server")) out.field("Server", kServer);
+      if (free("via")) write_via(head, passed.via, out);
+    }
     if (!rules.request_id.empty() && free("fly-request-id"))
       out.field("Fly-Request-Id", rules.request_id);
   }

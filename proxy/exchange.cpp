@@ -249,6 +249,7 @@ Forwarding Exchange::forwarding() {
           .tls = facts.tls,
           .port = facts.local_port,
           .region = context_.settings->region,
+          .place = context_.place(facts.local_port),
           .request_id = id_.view(),
           .default_host = default_host_};
 }

@@ -56,12 +56,16 @@ bool LogWriter::open_target(TimePoint now) {
   if (descriptor_ >= 0) return true;
   if (target_ == "-") {
     descriptor_ = STDOUT_FILENO;
+    trail_.begin(descriptor_);
     return true;
   }
   // O_NONBLOCK: opening a FIFO that nobody reads fails instead of waiting.
   descriptor_ =
       ::open(target_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
-  if (descriptor_ >= 0) return true;
+  if (descriptor_ >= 0) {
+    trail_.begin(descriptor_);
+    return true;
+  }
   trouble_ = errno;
   retry_at_ = now + kRetryAfter;
   return false;
@@ -115,6 +119,7 @@ bool LogWriter::flush(TimePoint now) {
       pending_done_ += static_cast<std::size_t>(n);
       trouble_ = 0;
       wrote = true;
+      trail_.wrote(descriptor_, static_cast<std::uint64_t>(n));
       continue;
     }
     if (n < 0) {

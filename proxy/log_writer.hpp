@@ -2,6 +2,7 @@
 // pipe.
 #pragma once
 
+#include "core/file_trail.hpp"
 #include "core/time.hpp"
 #include "proxy/access_log.hpp"
 
@@ -50,6 +51,7 @@ class LogWriter {
   std::string pending_;  // formatted, not yet written from pending_done_ on
   std::size_t pending_done_ = 0;
   int descriptor_ = -1;
+  FileTrail trail_;
   TimePoint retry_at_{};
   int trouble_ = 0;
 

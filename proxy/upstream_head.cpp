@@ -93,6 +93,12 @@ void write_appended(const RequestHead& head, FieldKind kind, bool came, std::str
   out.end_list();
 }
 
+void write_place(std::uint16_t port, std::string_view region, bool port_passed, HeadWriter& out) {
+  if (!port_passed) out.field("X-Forwarded-Port", port);
+  out.field("Fly-Forwarded-Port", port);
+  if (!region.empty()) out.field("Fly-Region", region);
+}
+
 void write_ours(const RequestHead& head, const Forwarding& forwarding, const Passed& passed,
                 HeadWriter& out) {
   const bool https = is_https(head, forwarding);
@@ -102,9 +108,11 @@ void write_ours(const RequestHead& head, const Forwarding& forwarding, const Pas
   if (!passed.proto)
     out.text(https ? "X-Forwarded-Proto: https\r\n" : "X-Forwarded-Proto: http\r\n");
   if (!passed.ssl) out.text(https ? "X-Forwarded-SSL: on\r\n" : "X-Forwarded-SSL: off\r\n");
-  if (!passed.port) out.field("X-Forwarded-Port", forwarding.port);
-  out.field("Fly-Forwarded-Port", forwarding.port);
-  if (!forwarding.region.empty()) out.field("Fly-Region", forwarding.region);
+  if (!passed.port && !forwarding.place.empty()) {
+    out.text(forwarding.place);
+  } else {
+    write_place(forwarding.port, forwarding.region, passed.port, out);
+  }
   if (!forwarding.request_id.empty()) out.field("Fly-Request-Id", forwarding.request_id);
   if (!forwarding.preferred_unavailable.empty())
     out.field("Fly-Preferred-Instance-Unavailable", forwarding.preferred_unavailable);
@@ -131,6 +139,14 @@ bool is_https(const RequestHead& head, const Forwarding& forwarding) {
       return equals_lower(proto->value, "https");
   }
   return forwarding.tls;
+}
+
+std::string place_fields(std::uint16_t port, std::string_view region) {
+  std::string text(128 + region.size(), '\0');
+  HeadWriter writer(text.data(), text.size());
+  write_place(port, region, false, writer);
+  text.resize(writer.size());
+  return text;
 }
 
 std::size_t to_upstream_head(const RequestHead& head, const Forwarding& forwarding, char* out,

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace rooster::proxy {
@@ -19,6 +20,8 @@ struct Forwarding {
   bool tls = false;
   std::uint16_t port = 0;        ///< the external port the client came to
   std::string_view region = {};  ///< of this node
+  /// place_fields() of port and region, made beforehand; "": they are made here.
+  std::string_view place = {};
   std::string_view request_id = {};
   std::string_view default_host = {};           ///< for HTTP/1.0 without Host
   std::string_view preferred_unavailable = {};  ///< machine of Fly-Prefer-Instance-Id that could
@@ -30,6 +33,9 @@ struct Forwarding {
 
 /// Did the client come by https, as far as we know or believe a trusted peer's X-Forwarded-Proto?
 bool is_https(const RequestHead& head, const Forwarding& forwarding);
+
+/// What every request by this port has in common: X-Forwarded-Port, Fly-Forwarded-Port, Fly-Region.
+std::string place_fields(std::uint16_t port, std::string_view region);
 
 /// Room that always suffices for any head.
 inline constexpr std::size_t kMaxUpstreamHeadBytes = limits::kMaxHeadBytes + 8 * 1024;

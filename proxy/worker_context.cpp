@@ -1,5 +1,7 @@
 #include "proxy/worker_context.hpp"
 
+#include "proxy/upstream_head.hpp"
+
 #include <chrono>
 #include <ctime>
 
@@ -7,7 +9,8 @@ namespace rooster::proxy {
 
 namespace {
 constexpr std::size_t kKeptHeads = 256;
-}
+constexpr std::size_t kKeptPlaces = 16;
+}  // namespace
 
 std::unique_ptr<RequestInHand> HeadPool::take() {
   if (heads_.empty()) return std::make_unique<RequestInHand>();
@@ -27,8 +30,23 @@ std::uint64_t WorkerContext::random() {
   return random_state;
 }
 
-WallTime WorkerContext::wall_now() const {
-  return std::chrono::system_clock::now();
+WallTime WorkerContext::wall_now() {
+  if (wall_at != loop.now()) {
+    wall_at = loop.now();
+    wall = std::chrono::system_clock::now();
+  }
+  return wall;
+}
+
+std::string_view WorkerContext::place(std::uint16_t port) {
+  if (places_region != settings->region || places.size() >= kKeptPlaces) {
+    places.clear();
+    places_region = settings->region;
+  }
+  for (const auto& [made_for, text] : places) {
+    if (made_for == port) return text;
+  }
+  return places.emplace_back(port, place_fields(port, places_region)).second;
 }
 
 std::string_view WorkerContext::http_date() {

@@ -24,6 +24,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rooster::tls {
@@ -120,10 +122,17 @@ struct WorkerContext {
   std::uint64_t random();
   /// "Sat, 21 Nov 2026 10:00:00 GMT", made once a second.
   std::string_view http_date();
-  WallTime wall_now() const;
+  /// As of the loop's turn.
+  WallTime wall_now();
+  /// place_fields() of `port` and our region. The view holds until the next call.
+  std::string_view place(std::uint16_t port);
 
   std::string date;  ///< http_date()'s
   std::int64_t date_second = 0;
+  WallTime wall{};  ///< wall_now()'s
+  TimePoint wall_at{};
+  std::vector<std::pair<std::uint16_t, std::string>> places;  ///< by port
+  std::string places_region;
 };
 
 }  // namespace rooster::proxy

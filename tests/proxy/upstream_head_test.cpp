@@ -128,6 +128,22 @@ TEST(UpstreamHead, BelievesATrustedPeer) {
   EXPECT_NE(head.find("\r\nVia: 1.1 front, 1.1 rooster\r\n"), std::string::npos);
 }
 
+TEST(UpstreamHead, SaysTheSameWithAPlaceMadeBeforehand) {
+  const std::string place = place_fields(443, "gru");
+  for (const char* request : {"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                              "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Port: 8443\r\n\r\n"}) {
+    for (const bool trusted : {false, true}) {
+      Forwarding way = forwarding();
+      way.trusted = trusted;
+      const std::string made_here = rewrite(request, way);
+      way.place = place;
+      EXPECT_EQ(rewrite(request, way), made_here);
+    }
+  }
+  EXPECT_EQ(place_fields(80, ""), "X-Forwarded-Port: 80\r\nFly-Forwarded-Port: 80\r\n");
+  EXPECT_EQ(place_fields(80, "a\r\nb").find("Fly-Region"), std::string::npos);
+}
+
 TEST(UpstreamHead, PassesAWebSocketHandshake) {
   const std::string head = rewrite(
       "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
