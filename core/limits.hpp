@@ -46,7 +46,7 @@ inline constexpr std::size_t kEncodedAtOnceBytes = 32 * 1024;
 
 // HTTP/2 from clients (RFC 9113 §6.5.2).
 inline constexpr std::size_t kH2Streams = 128;
-inline constexpr std::size_t kH2StreamWindow = 64 * 1024 - 1;  // a request's body nobody takes yet
+inline constexpr std::size_t kH2StreamWindow = 64 * 1024;  // a request's body nobody takes yet
 inline constexpr std::size_t kH2ConnectionWindow = 1024 * 1024;
 
 // Shares of the descriptor budget (of RLIMIT_NOFILE's hard limit), in percent.
