@@ -14,6 +14,7 @@ namespace rooster::app {
 
 namespace {
 
+constexpr std::uint16_t kHttpsPort = 443;
 constexpr auto kSweepEach = std::chrono::seconds(1);
 
 // 2048 per source in the whole process; the kernel spreads connections evenly over the workers.
@@ -43,7 +44,8 @@ void Worker::join() {
 }
 
 Result<> Worker::start(std::vector<ListenSocket> sockets) {
-  auto tls = tls::ServerContext::create({}, shared_.certificates, shared_.tickets);
+  auto tls = tls::ServerContext::create({}, shared_.certificates, shared_.tickets,
+                                        [this](std::string_view sni) { return profile_of(sni); });
   if (!tls) return fail(tls.error());
   tls_ = std::move(*tls);
   if (shared_.private_side) {
@@ -91,6 +93,25 @@ void Worker::open() {
     for (auto& listener : listeners_) listening_.spawn(listener->accept_loop());
     if (private_listener_) listening_.spawn(private_listener_->accept_loop());
   });
+}
+
+// What the app's tls_options change; null: nothing. The gateway's door is one of HTTP/1.1: what
+// goes through it leaves the worker as one connection.
+std::shared_ptr<const tls::TlsProfile> Worker::profile_of(std::string_view sni) const {
+  const tls::TlsProfile defaults;
+  if (sni == context_->settings->gateway_host) {
+    return std::make_shared<const tls::TlsProfile>(tls::TlsProfile{.alpn = {"http/1.1"}});
+  }
+  const auto app = router_.find_app(sni);
+  if (!app || !context_->view(*app)) return nullptr;
+  for (const config::Service& service : context_->view(*app)->config->services) {
+    for (const config::Port& port : service.ports) {
+      if (!port.contains(kHttpsPort) || !port.tls_options) continue;
+      return std::make_shared<const tls::TlsProfile>(
+          tls::TlsProfile::from(*port.tls_options, defaults));
+    }
+  }
+  return nullptr;
 }
 
 // A sleeping app whose policy says so begins to wake at the TLS hello, a round trip before its

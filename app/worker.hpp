@@ -108,6 +108,7 @@ class Worker {
   template <class Which>
   void leave_tunnels(Fault why, Which which);
   Task<> sweep_pool();
+  std::shared_ptr<const tls::TlsProfile> profile_of(std::string_view sni) const;
   void prewake(std::string_view sni, int fd);
 
   Loop loop_;

@@ -44,6 +44,11 @@ inline constexpr std::size_t kEncoders = 64;
 inline constexpr std::size_t kMinCompressedBytes = 512;  // less is not worth the fields it costs
 inline constexpr std::size_t kEncodedAtOnceBytes = 32 * 1024;
 
+// HTTP/2 from clients (RFC 9113 §6.5.2).
+inline constexpr std::size_t kH2Streams = 128;
+inline constexpr std::size_t kH2StreamWindow = 64 * 1024;  // a request's body nobody takes yet
+inline constexpr std::size_t kH2ConnectionWindow = 1024 * 1024;
+
 // Shares of the descriptor budget (of RLIMIT_NOFILE's hard limit), in percent.
 inline constexpr std::size_t kClientShare = 78;
 inline constexpr std::size_t kUpstreamShare = 14;

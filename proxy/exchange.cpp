@@ -271,7 +271,8 @@ Forwarding Exchange::forwarding() {
           .region = context_.settings->region,
           .place = context_.place(facts.local_port),
           .request_id = id_.view(),
-          .default_host = default_host_};
+          .default_host = default_host_,
+          .via = facts.version == HttpVersion::Http2 ? "2 rooster" : "1.1 rooster"};
 }
 
 Task<> Exchange::relay() {

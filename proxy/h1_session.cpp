@@ -5,9 +5,10 @@
 //   4. again from 2, or linger() and close
 #include "proxy/h1_session.hpp"
 
-#include "proxy/error_response.hpp"
 #include "proxy/exchange.hpp"
+#include "proxy/h2_session.hpp"
 #include "proxy/listener.hpp"
+#include "proxy/record_exchange.hpp"
 #include "proxy/worker_context.hpp"
 #include "tls/accept.hpp"
 #include "tls/certificate.hpp"
@@ -45,6 +46,7 @@ H1Session::H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& f
 
 H1Session::~H1Session() {
   context_.heads.give(std::move(head_));
+  if (is_handed_over_) return;
   context_.metrics.connections_closed.add();
   context_.budget.clients.fetch_sub(1, std::memory_order_relaxed);
   if (facts_.source_limit != nullptr) facts_.source_limit->leave(facts_.peer_address);
@@ -54,6 +56,7 @@ H1Session::~H1Session() {
 Task<> H1Session::run(std::unique_ptr<H1Session> self) {
   H1Session& session = *self;
   if (session.facts_.tls && !co_await session.secure()) co_return {};
+  if (session.speaks_h2_) co_return co_await H2Session::run(to_h2(std::move(self)));
   for (unsigned served = 0;; ++served) {
     if (served % kRequestsPerTurn == kRequestsPerTurn - 1) {
       session.waiter_.notify();
@@ -70,7 +73,9 @@ Task<> H1Session::run(std::unique_ptr<H1Session> self) {
       session.unlink();
       if (woke == Woke::Interrupted || woke == Woke::Deadline) co_return {};
     }
-    if (!co_await session.serve_one()) co_return {};
+    if (co_await session.serve_one()) continue;
+    if (!session.speaks_h2_) co_return {};
+    co_return co_await H2Session::run(to_h2(std::move(self)));
   }
 }
 
@@ -81,8 +86,12 @@ Task<> H1Session::serve_one() {
     auto rest = co_await read_rest_of_head();
     parsed = rest ? *rest : Parsed{ParseStatus::Invalid, rest.error().fault};
   }
+  if (parsed.fault == Fault::VersionNotSupported && begins_h2()) {
+    speaks_h2_ = true;
+    co_return Error(Fault::VersionNotSupported);
+  }
   if (parsed.status == ParseStatus::Invalid) {
-    co_await refuse_head(parsed.fault);
+    co_await refuse_request(parsed.fault);
     co_return Error(parsed.fault);
   }
   if (leaves_by_gateway_door()) {
@@ -118,7 +127,23 @@ Task<> H1Session::secure() {
       std::chrono::duration_cast<std::chrono::microseconds>(context_.loop.now() - began));
   const char* const name = SSL_get_servername(stream_.ssl(), TLSEXT_NAMETYPE_host_name);
   if (name != nullptr) facts_.sni = name;  // lives as long as the session
+  speaks_h2_ = handshake->alpn == "h2";
   co_return {};
+}
+
+// By prior knowledge (RFC 9113 §3.3), without TLS: under TLS it is agreed on, or not spoken.
+bool H1Session::begins_h2() const {
+  return !facts_.tls && !is_used_ && buffer_.view().starts_with(kH2PrefaceLine);
+}
+
+// The connection goes on as another session; this one is over, and nothing of it was counted twice.
+std::unique_ptr<H2Session> H1Session::to_h2(std::unique_ptr<H1Session> self) {
+  self->is_handed_over_ = true;
+  return std::make_unique<H2Session>(self->context_,
+                                     H2Arrival{.connection = self->stream_.release(),
+                                               .input = std::string(self->buffer_.view()),
+                                               .facts = self->facts_,
+                                               .certificate = std::move(self->certificate_)});
 }
 
 // Never without TLS: what goes there are tokens. A name that the connection's certificate doesn't
@@ -197,24 +222,11 @@ const RequestHead& H1Session::begin_request() {
 }
 
 // A head that can't be trusted: one answer, one log line, and the connection ends.
-Task<> H1Session::refuse_head(Fault fault) {
-  if (fault == Fault::ClientLeft || describe(fault).status == 0) co_return {};
-  const WallTime now = context_.wall_now();
-  const RequestId id = context_.request_ids.next(now);
-  const std::string page = write_refusal({.fault = fault, .request_id = id.view(), .close = true});
+Task<> H1Session::refuse_request(Fault fault) {
+  const std::string page = refuse_head(context_, facts_, fault);
+  if (page.empty()) co_return {};
   send_own(page);
   flush();
-  context_.metrics.faults[static_cast<std::size_t>(fault)].add();
-  const std::uint16_t status = describe(fault).status;
-  std::array<char, 46> client;
-  context_.metrics.responses[static_cast<std::size_t>(status - 100)].add();
-  context_.access_log.push({.time = now,
-                            .request_id = id.view(),
-                            .client = {client.data(), facts_.peer_address.write(client.data())},
-                            .bytes_out = page.size(),
-                            .status = status,
-                            .fault = fault,
-                            .tls = facts_.tls_version});
   co_return co_await linger();
 }
 
@@ -251,6 +263,7 @@ void H1Session::cut() {
 }
 
 void H1Session::end_exchange() {
+  is_used_ = true;
   buffer_.consume(std::min(taken_, buffer_.size()));
   if (buffer_.empty()) {
     buffer_.release();

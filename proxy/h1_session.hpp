@@ -19,20 +19,20 @@ class Certificate;
 
 namespace rooster::proxy {
 
+class H2Session;
 struct WorkerContext;
 struct RequestInHand;
 
 /// One client connection. Everything on its worker's thread. In WorkerContext::idle (a ring of
-/// H1Sessions, idle longest first) while it waits for a request.
-class H1Session final : public ClientSide, public Link {
+/// ClientSessions, idle longest first) while it waits for a request.
+class H1Session final : public ClientSide, public ClientSession {
  public:
   H1Session(WorkerContext& context, Descriptor fd, const ClientFacts& facts);
   ~H1Session() override;
 
   /// Serves the connection to its end. `self` is this session: the coroutine owns it.
   static Task<> run(std::unique_ptr<H1Session> self);
-  /// Ends it, idle as it is: another client needs its place.
-  void shed() {
+  void shed() override {
     unlink();
     waiter_.interrupt(Fault::IdleTimeout);
   }
@@ -68,7 +68,9 @@ class H1Session final : public ClientSide, public Link {
   Task<Parsed> read_rest_of_head();
   Duration head_timeout() const;
   const RequestHead& begin_request();
-  Task<> refuse_head(Fault fault);
+  Task<> refuse_request(Fault fault);
+  bool begins_h2() const;
+  static std::unique_ptr<H2Session> to_h2(std::unique_ptr<H1Session> self);
   bool leaves_by_gateway_door() const;
   void leave_by_gateway_door();
   Task<> linger();
@@ -89,6 +91,9 @@ class H1Session final : public ClientSide, public Link {
   BodyKind response_framing_ = BodyKind::None;
   bool replayable_ = true;
   bool response_keep_alive_ = false;
+  bool is_used_ = false;  // a request was served
+  bool speaks_h2_ = false;
+  bool is_handed_over_ = false;
 };
 
 }  // namespace rooster::proxy

@@ -135,7 +135,7 @@ Task<> Listener::wait_for_place() {
 bool Listener::shed_idle() {
   int shed = 0;
   for (; shed < kShedPerTurn && context_.idle.is_linked(); ++shed) {
-    static_cast<H1Session*>(context_.idle.next())->shed();
+    static_cast<ClientSession*>(context_.idle.next())->shed();
   }
   return shed > 0;
 }

@@ -1,10 +1,12 @@
 #include "proxy/record_exchange.hpp"
 
+#include "proxy/error_response.hpp"
 #include "proxy/worker_context.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 
@@ -65,6 +67,26 @@ void record_exchange(WorkerContext& context, const ExchangeStory& story) {
     }
   }
   context.access_log.push(line);
+}
+
+std::string refuse_head(WorkerContext& context, const ClientFacts& client, Fault fault) {
+  const std::uint16_t status = describe(fault).status;
+  if (fault == Fault::ClientLeft || status == 0) return {};
+  const WallTime now = context.wall_now();
+  const RequestId id = context.request_ids.next(now);
+  std::string page = write_refusal({.fault = fault, .request_id = id.view(), .close = true});
+  std::array<char, 46> address;
+  context.metrics.faults[static_cast<std::size_t>(fault)].add();
+  context.metrics.responses[static_cast<std::size_t>(status - 100)].add();
+  context.access_log.push({.time = now,
+                           .request_id = id.view(),
+                           .client = {address.data(), client.peer_address.write(address.data())},
+                           .bytes_out = page.size(),
+                           .status = status,
+                           .fault = fault,
+                           .tls = client.tls_version,
+                           .version = client.version});
+  return page;
 }
 
 std::string wake_timing(const machines::MachineView& machine, TimePoint started, Duration waited) {

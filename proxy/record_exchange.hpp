@@ -36,6 +36,10 @@ struct ExchangeStory {
 /// Counts and logs; never fails, never waits.
 void record_exchange(WorkerContext& context, const ExchangeStory& story);
 
+/// The answer to a head that can't be trusted, as an HTTP/1.1 response that closes; it is counted
+/// and logged here, for there is no exchange. Empty where the fault has no answer.
+std::string refuse_head(WorkerContext& context, const ClientFacts& client, Fault fault);
+
 /// Server-Timing of a wake that a request waited for, without the time to the first byte.
 std::string wake_timing(const machines::MachineView& machine, TimePoint started, Duration waited);
 

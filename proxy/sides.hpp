@@ -53,6 +53,14 @@ struct ClientFacts {
   SourceLimit* source_limit = nullptr;  ///< to be left when the connection ends
 };
 
+/// A client's connection, whatever it speaks. In WorkerContext::idle while it has no request.
+class ClientSession : public Link {
+ public:
+  virtual ~ClientSession() = default;
+  /// Ends it, idle as it is: another client needs its place.
+  virtual void shed() = 0;
+};
+
 class ClientSide {
  public:
   virtual ~ClientSide() = default;

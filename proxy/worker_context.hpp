@@ -116,7 +116,7 @@ struct WorkerContext {
   GatewayDoor gateway_door;  ///< only where settings name a gateway_host
   bool draining = false;     ///< no further request on any connection
   Link tunnels;              ///< every open Tunnel
-  Link idle;                 ///< every H1Session that waits for a request, idle longest first
+  Link idle;                 ///< every ClientSession that waits for a request, idle longest first
   std::uint64_t random_state = 0x9E3779B97F4A7C15ull;
 
   const machines::AppViewPtr& view(AppId app) const { return views[app.value]; }

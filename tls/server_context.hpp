@@ -21,7 +21,8 @@ namespace rooster::tls {
 struct TlsProfile {
   bool tls12 = true;
   bool tls13 = true;
-  std::vector<std::string> alpn = {"http/1.1"};  ///< in order of our preference; empty: none spoken
+  std::vector<std::string> alpn = {"h2",
+                                   "http/1.1"};  ///< in order of our preference; empty: none spoken
   bool strict_sni = false;  ///< refuse names without a certificate instead of serving the default
 
   /// `options` as Fly reads them, on top of `defaults`: protocols we don't speak are left out.

@@ -83,7 +83,7 @@ TEST(AcceptTls, IsWhatCurlVerifies) {
   Accepting accepting;
   const std::string port = std::to_string(accepting.where_.port);
   const std::string command =
-      "curl -sS --fail --max-time 8 --cacert " + accepting.authority_->certificate_file() +
+      "curl -sS --http1.1 --fail --max-time 8 --cacert " + accepting.authority_->certificate_file() +
       " --resolve hello.app.dev:" + port + ":127.0.0.1 " + "https://hello.app.dev:" + port +
       "/ -o " + accepting.folder_.path("body");
   int status = -1;

@@ -107,7 +107,7 @@ TEST(ServerContext, RefusesUnknownNamesWhenStrict) {
 
 TEST(ServerContext, AgreesOnAProtocol) {
   const auto store = store_with({"*.app.dev"});
-  const auto h1 = new_context(store);
+  const auto h1 = new_context(store, {.alpn = {"http/1.1"}});
   EXPECT_EQ(shake(*h1, {.sni = "a.app.dev", .alpn = {"h2", "http/1.1"}}).server->alpn, "http/1.1");
   EXPECT_EQ(shake(*h1, {.sni = "a.app.dev"}).server->alpn, "");
   EXPECT_FALSE(shake(*h1, {.sni = "a.app.dev", .alpn = {"h2"}}).server);
