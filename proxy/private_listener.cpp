@@ -32,9 +32,10 @@ bool is_exhausted(int reason) {
   return reason == EMFILE || reason == ENFILE || reason == ENOBUFS || reason == ENOMEM;
 }
 
-void reset(Descriptor fd) {
+void reset(const PrivateAccepted& accepted) {
+  if (accepted.reset) accepted.reset->store(true);
   const linger now{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  ::setsockopt(accepted.fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
 // A laptop may sleep: its connections are kept until the peer counts as gone.
@@ -98,33 +99,38 @@ class PrivateListener::Place : public Link {
   bool counts_as_client_ = true;
 };
 
-PrivateListener::PrivateListener(WorkerContext& context, TaskGroup& group, Descriptor fd,
+PrivateListener::PrivateListener(WorkerContext& context, std::vector<Descriptor> listeners,
                                  Options options)
-    : context_(context), options_(std::move(options)), waiter_(group) {
+    : context_(context), options_(std::move(options)), listeners_(std::move(listeners)) {
   if (options_.max_per_network == 0) {
     options_.max_per_network = context.budget.max_clients * limits::kNetworkShare / 100;
   }
-  if (!fd) return;
-  pollable_ = std::make_unique<Pollable>(context.loop, std::move(fd),
-                                         Pollable::kReadable | Pollable::kWritable);
+}
+
+void PrivateListener::start(TaskGroup& group) {
+  for (Descriptor& fd : std::exchange(listeners_, {})) {
+    doors_.push_back(std::make_unique<Door>(context_.loop, group, std::move(fd)));
+    group.spawn(accept_loop(*doors_.back()));
+  }
 }
 
 void PrivateListener::stop() {
   stopped_ = true;
-  waiter_.notify();
+  for (auto& door : doors_) door->waiter.notify();
 }
 
 // ---- 1
 
-Task<> PrivateListener::accept_loop() {
+Task<> PrivateListener::accept_loop(Door& door) {
+  Pollable& listener = door.pollable;
   int rest = kMostRest;  // those whose handshake is done when stop() comes are still ours
-  while (pollable_ && rest > 0) {
+  while (rest > 0) {
     int accepted = 0;
     bool is_full = false;
     for (; accepted < kAcceptsPerTurn; ++accepted) {
       sockaddr_storage from{};
       socklen_t size = sizeof from;
-      Descriptor fd(::accept4(pollable_->fd(), reinterpret_cast<sockaddr*>(&from), &size,
+      Descriptor fd(::accept4(listener.fd(), reinterpret_cast<sockaddr*>(&from), &size,
                               SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (fd) {
         sockaddr_storage to{};
@@ -134,7 +140,7 @@ Task<> PrivateListener::accept_loop() {
         continue;
       }
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        pollable_->clear(Pollable::kReadable);
+        listener.clear(Pollable::kReadable);
         if (stopped_) rest = 0;
         break;
       }
@@ -147,13 +153,14 @@ Task<> PrivateListener::accept_loop() {
     if (stopped_) rest = is_full ? 0 : rest - accepted;
     if (rest <= 0) break;
     if (is_full) {
-      co_await waiter_.wait(context_.loop.now() + limits::kTick);
+      co_await door.waiter.wait(context_.loop.now() + limits::kTick);
       continue;
     }
-    if (accepted == kAcceptsPerTurn) waiter_.notify();  // the sessions have their turn in between
-    co_await waiter_.wait(kNever, {pollable_.get(), Pollable::kReadable});
+    if (accepted == kAcceptsPerTurn)
+      door.waiter.notify();  // the sessions have their turn in between
+    co_await door.waiter.wait(kNever, {&listener, Pollable::kReadable});
   }
-  if (pollable_) pollable_->close();
+  listener.close();
   co_return {};
 }
 
@@ -164,7 +171,7 @@ void PrivateListener::serve(PrivateAccepted accepted) {
   if (!source || !enter(*source)) {
     context_.metrics.connections_refused.add();
     if (source) context_.metrics.faults[static_cast<std::size_t>(Fault::PeerLimit)].add();
-    return reset(std::move(accepted.fd));
+    return reset(accepted);
   }
   be_patient(accepted.fd.get(), context_.settings->peer_timeout);
   admit(std::move(accepted), *source, table_.destination(*source, accepted.local));
@@ -212,7 +219,7 @@ void PrivateListener::admit(PrivateAccepted accepted, const PrivateSource& sourc
       context_.sessions.spawn(run_egress(std::move(place), std::move(accepted)));
       return;
     case Kind::Dns:
-      if (!options_.serve_dns) return reset(std::move(accepted.fd));
+      if (!options_.serve_dns) return reset(accepted);
       options_.serve_dns(std::move(accepted.fd), source);
       return;
   }

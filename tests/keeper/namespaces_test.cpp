@@ -1,6 +1,7 @@
 // Machines in namespaces of their own, and commands run in them, under a real keeper with a real
 // hub. The same tests run again as an unprivileged user.
 #include "keeper/process_tree.hpp"
+#include "keeper/restart_budget.hpp"
 #include "keeper/small_file.hpp"
 #include "tests/keeper/keeper_run.hpp"
 
@@ -153,6 +154,18 @@ TEST_F(Namespaces, AMachineSeesItsOwnNetworkFilesAndProcesses) {
   }
 }
 
+TEST_F(Namespaces, TheNodesDataIsHidden) {
+  const std::filesystem::path data = std::filesystem::canonical(keeper_.directory() / "data");
+  const std::string state = data / "keeper.state";
+  ASSERT_EQ(::access(state.c_str(), R_OK), 0);
+  EXPECT_EQ(run_and_read(private_shell("m", 1, "cat " + state + " 2>&1; echo end")).find("keeper "),
+            std::string::npos);
+  // Who keeps an app there has wanted it so.
+  Spawn inside = private_shell("inside", 2, "cat keeper.state; echo end");
+  inside.cwd = data;
+  EXPECT_THAT(run_and_read(std::move(inside)), HasSubstr("keeper "));
+}
+
 TEST_F(Namespaces, ExitCodesSignalsAndPlacesComeBack) {
   const auto spawned = server_->call<Spawned>(
       private_shell("m", 1, "trap 'echo got; exit 7' TERM; echo on; while :; do sleep 0.01; done"));
@@ -278,10 +291,14 @@ TEST_F(Namespaces, AKilledHubIsReplaced) {
     }
     return 0;
   };
-  const pid_t first = hub();
-  ASSERT_GT(first, 0);
-  ::kill(first, SIGKILL);
-  ASSERT_TRUE(eventually([&] { return hub() != first && hub() != 0; }));
+  // Once more than is forgiven at once: the last one comes back too, a while later.
+  pid_t last = 0;
+  for (int i = 0; i <= RestartBudget::kAtOnce; ++i) {
+    ASSERT_TRUE(eventually([&] { return hub() != last && hub() != 0; })) << "death " << i;
+    last = hub();
+    ::kill(last, SIGKILL);
+  }
+  ASSERT_TRUE(eventually([&] { return hub() != last && hub() != 0; }));
   EXPECT_EQ(server_->call<SocketsMade>(Sockets{.machine = "old"}).sockets.size(), 1u);
   EXPECT_TRUE(server_->call<Spawned>(private_shell("new", 2, "sleep 1000")).place);
 }

@@ -2,6 +2,7 @@
 
 #include "core/private_address.hpp"
 #include "net/connect_call.hpp"
+#include "net/listen.hpp"
 #include "proxy/tcp_session.hpp"
 #include "tests/proxy/edge.hpp"
 
@@ -31,7 +32,7 @@ const IpAddress kFlycast = flycast_address(kOurs, 1);
 // An edge whose app has a raw TCP service at 5432 and HTTP at 80, in a network with one peer.
 struct Private {
   explicit Private(PrivateListener::Options options = {})
-      : listener(edge.context, edge.sessions, Descriptor(), std::move(options)) {
+      : listener(edge.context, {}, std::move(options)) {
     config::Port raw;
     raw.start = raw.end = 5432;
     edge.app.services.front().ports.push_back(raw);
@@ -409,6 +410,34 @@ TEST(PrivateListener, ResetsWhoIsNobody) {
   net.expect_all_given_back();
 }
 
+TEST(PrivateListener, AcceptsOnEveryListenerItWasGiven) {
+  Edge edge;
+  std::vector<Descriptor> listeners;
+  std::vector<Endpoint> places;
+  for (int i = 0; i < 3; ++i) {
+    auto made = net::listen_tcp("127.0.0.1", 0);
+    ASSERT_TRUE(made);
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    ::getsockname(made->get(), reinterpret_cast<sockaddr*>(&address), &size);
+    places.push_back(Endpoint::from(address));
+    listeners.push_back(std::move(*made));
+  }
+  PrivateListener listener(edge.context, std::move(listeners), {});
+  listener.start(edge.sessions);
+  for (const Endpoint& place : places) {
+    sockaddr_storage address{};
+    const socklen_t size = place.to(address);
+    Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+    // Nobody's, so a reset: but an answer.
+    Peer peer(edge.loop, std::move(client));
+    EXPECT_EQ(peer.wait_for_end(), Peer::End::Reset) << place.to_string();
+  }
+  listener.stop();
+  EXPECT_TRUE(turn_until(edge.loop, [&] { return edge.sessions.size() == 0; }));
+}
+
 TEST(PrivateListener, ResetsWhatLeadsNowhere) {
   Private net;
   for (const Endpoint& to : {Endpoint{kFlycast, 1}, Endpoint{flycast_address(kOurs, 77), 5432},
@@ -563,6 +592,30 @@ TEST(PrivateCall, UnknownNamesAreRefused) {
     EXPECT_TRUE(client.read_to_end().contains("Rooster-Fault: no_route\r\n")) << name;
     client.close();
   }
+  net.expect_all_given_back();
+}
+
+TEST(PrivateCall, KnowsTheApiByItsName) {
+  std::string handed;
+  PrivateListener::Options options;
+  options.hand_over = [&handed](Descriptor, std::string input, const PrivateSource&) {
+    handed = std::move(input);
+  };
+  Private net(std::move(options));
+  Peer client = net.call(call_head("_API.internal", net::kPrivateApiPort));
+  EXPECT_EQ(client.read(27), "HTTP/1.1 200 Connected\r\n\r\n");
+  ASSERT_TRUE(client.send("GET /v1/apps HTTP/1.1\r\nHost: _api.internal\r\n\r\n"));
+  EXPECT_TRUE(turn_until(net.edge.loop, [&handed] { return !handed.empty(); }));
+  EXPECT_TRUE(handed.starts_with("GET /v1/apps "));
+  Peer only = net.call(call_head("_api.internal", net::kPrivateApiPort, true));
+  EXPECT_TRUE(only.read_to_end().starts_with("HTTP/1.1 200 "));
+  // A call within a call is none.
+  Peer nested = net.call(call_head("_api.internal", net::kPrivateApiPort) +
+                         call_head("_api.internal", net::kPrivateApiPort));
+  EXPECT_EQ(nested.read_to_end(), "HTTP/1.1 200 Connected\r\n\r\n");
+  client.close();
+  only.close();
+  nested.close();
   net.expect_all_given_back();
 }
 
