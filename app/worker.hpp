@@ -12,6 +12,7 @@
 #include "proxy/private_listener.hpp"
 #include "proxy/socket_stock.hpp"
 #include "proxy/worker_context.hpp"
+#include "tls/handshake_limits.hpp"
 #include "tls/server_context.hpp"
 
 #include <atomic>
@@ -108,7 +109,8 @@ class Worker {
   template <class Which>
   void leave_tunnels(Fault why, Which which);
   Task<> sweep_pool();
-  void prewake(std::string_view sni, int fd);
+  bool may_shake_hands(const IpAddress& source, std::string_view sni);
+  void prewake(std::string_view sni, const IpAddress& source);
 
   Loop loop_;
   TaskGroup sessions_;
@@ -118,6 +120,7 @@ class Worker {
   proxy::UpstreamPool pool_;
   proxy::RequestIdSource request_ids_;
   proxy::SourceLimit sources_;
+  tls::HandshakeLimits handshakes_;
   std::unique_ptr<tls::ServerContext> tls_;
   std::unique_ptr<proxy::WorkerContext> context_;
   std::vector<std::unique_ptr<proxy::Listener>> listeners_;
