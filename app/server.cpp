@@ -11,6 +11,7 @@
 #include "app/listeners.hpp"
 #include "app/private_network.hpp"
 #include "app/reload.hpp"
+#include "app/sandbox.hpp"
 #include "app/shutdown.hpp"
 #include "app/start_report.hpp"
 #include "app/thread_loop.hpp"
@@ -62,7 +63,7 @@ std::size_t share(std::size_t descriptors, std::size_t percent) {
 class Server {
  public:
   Server(const cli::ServeOptions& options, std::shared_ptr<const config::ConfigSet> config,
-         keeper::Client keeper);
+         keeper::Client keeper, SandboxFacts sandbox);
   Result<> start();
   int run();
 
@@ -85,6 +86,7 @@ class Server {
   std::size_t worker_count() const;
 
   std::shared_ptr<const config::ConfigSet> config_;
+  const SandboxFacts sandbox_;
   const std::size_t descriptors_;
   Log log_;
   Metrics metrics_;
@@ -123,8 +125,9 @@ std::size_t Server::worker_count() const {
 }
 
 Server::Server(const cli::ServeOptions& options, std::shared_ptr<const config::ConfigSet> config,
-               keeper::Client keeper)
+               keeper::Client keeper, SandboxFacts sandbox)
     : config_(std::move(config)),
+      sandbox_(std::move(sandbox)),
       descriptors_(raise_descriptor_limit()),
       log_({.format = options.log_format, .level = options.log_level}),
       metrics_(worker_count()),
@@ -187,7 +190,12 @@ std::shared_ptr<const proxy::EdgeSettings> Server::edge_settings(
 void Server::adopt_settings(const config::ConfigSet& config) {
   const auto settings = edge_settings(config);
   for (auto& worker : workers_) worker->adopt(settings, config.node.reloadable.domain);
-  access_log_->reopen(config.node.reloadable.access_log);
+  const std::string& log = config.node.reloadable.access_log;
+  if (!may_write(sandbox_, log)) {
+    log_.warn("access_log lies outside the sandbox of this server: restart to write there",
+              {{"access_log", log}});
+  }
+  access_log_->reopen(log);
 }
 
 Result<> Server::open_private_network() {
@@ -452,6 +460,7 @@ void Server::check_certificates() {
 
 void Server::ready() {
   keeper_.request(keeper::Ready{}, [](keeper::Reply) {});
+  report_sandbox(log_, sandbox_);
   report_start(log_, *config_, listeners_.texts(), listeners_.https_port(),
                certificates_.local_ca_file());
 }
@@ -526,7 +535,10 @@ int run_server(const cli::ServeOptions& options) {
     }
     return 1;
   }
-  Server server(options, loaded.set, std::move(*keeper));
+  SandboxFacts sandbox;
+  sandbox.is_wanted = loaded.set->node.fixed.sandbox;
+  if (sandbox.is_wanted) sandbox = enter_sandbox(loaded.set->node);
+  Server server(options, loaded.set, std::move(*keeper), std::move(sandbox));
   if (auto started = server.start(); !started) {
     std::fprintf(stderr, "rooster: %s\n", started.error().detail.c_str());
     std::_Exit(1);  // threads may run already; there is nothing to lose yet

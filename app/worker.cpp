@@ -1,8 +1,10 @@
 #include "app/worker.hpp"
 
+#include "core/private_address.hpp"
 #include "proxy/tunnel.hpp"
 
 #include <algorithm>
+#include <random>
 #include <string>
 #include <utility>
 
@@ -16,6 +18,18 @@ namespace {
 
 constexpr std::uint16_t kHttpsPort = 443;
 constexpr auto kSweepEach = std::chrono::seconds(1);
+
+// Unset where the client has gone already, or came by a stack of our own.
+IpAddress source_of(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return {};
+  return Endpoint::from(address).address;
+}
+
+std::uint64_t random_seed() {
+  return std::uint64_t{std::random_device{}()} << 32 | std::random_device{}();
+}
 
 // 2048 per source in the whole process; the kernel spreads connections evenly over the workers.
 std::size_t per_worker(std::size_t in_all, std::size_t workers) {
@@ -33,6 +47,7 @@ Worker::Worker(Shared shared)
             std::max<std::size_t>(1, limits::kUpstreamConnections / shared.workers)),
       request_ids_(shared.settings->region),
       sources_(per_worker(limits::kMaxConnectionsPerSource, shared.workers)),
+      handshakes_(shared.workers, random_seed()),
       shared_(std::move(shared)) {}
 
 Worker::~Worker() {
@@ -77,7 +92,12 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
     private_listener_ = std::make_unique<proxy::PrivateListener>(
         *context_, std::move(shared_.private_side->listeners), std::move(options));
   }
-  tls_->set_on_hello([this](std::string_view sni, int fd) { prewake(sni, fd); });
+  tls_->set_on_hello([this](std::string_view sni, int fd) {
+    const IpAddress source = source_of(fd);
+    if (!may_shake_hands(source, sni)) return false;
+    if (!sni.empty()) prewake(sni, source);
+    return true;
+  });
   sweeper_ = std::make_unique<Waiter>(listening_);
   loop_.post([this] { listening_.spawn(sweep_pool()); });
   thread_ = std::thread([this] {
@@ -115,9 +135,17 @@ std::shared_ptr<const tls::TlsProfile> Worker::profile_of(std::string_view sni) 
   return nullptr;
 }
 
+// A load balancer's or this host's own handshakes are many by nature.
+bool Worker::may_shake_hands(const IpAddress& source, std::string_view sni) {
+  // Peers of a private network have limits of their own.
+  if (source == IpAddress() || is_private(source) || source.is_loopback()) return true;
+  if (context_->settings->trusted_proxies.contains(source)) return true;
+  return handshakes_.take(source, sni, loop_.now());
+}
+
 // A sleeping app whose policy says so begins to wake at the TLS hello, a round trip before its
 // request can be here. Control decides whether the source may (machines/prewake_budget.hpp).
-void Worker::prewake(std::string_view sni, int fd) {
+void Worker::prewake(std::string_view sni, const IpAddress& source) {
   const auto app = router_.find_app(sni);
   if (!app || context_->draining) return;
   const machines::AppViewPtr& view = context_->view(*app);
@@ -128,13 +156,7 @@ void Worker::prewake(std::string_view sni, int fd) {
   });
   if (service == view->config->services.end()) return;
   const machines::WakeState& wake = view->wakes[view->group_of(*service)];
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  if (wake.phase != machines::WakePhase::Asleep || !wake.autostart ||
-      ::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    return;
-  }
-  const IpAddress source = Endpoint::from(address).address;
+  if (wake.phase != machines::WakePhase::Asleep || !wake.autostart) return;
   if (!machines::may_wake(view->config->rooster.wake, {.source = source, .only_sni = true})) return;
   shared_.signals.wake({.app = *app,
                         .group = wake.group,

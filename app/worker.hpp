@@ -12,6 +12,7 @@
 #include "proxy/private_listener.hpp"
 #include "proxy/socket_stock.hpp"
 #include "proxy/worker_context.hpp"
+#include "tls/handshake_limits.hpp"
 #include "tls/server_context.hpp"
 
 #include <atomic>
@@ -111,7 +112,8 @@ class Worker {
   void leave_tunnels(Fault why, Which which);
   Task<> sweep_pool();
   std::shared_ptr<const tls::TlsProfile> profile_of(std::string_view sni) const;
-  void prewake(std::string_view sni, int fd);
+  bool may_shake_hands(const IpAddress& source, std::string_view sni);
+  void prewake(std::string_view sni, const IpAddress& source);
 
   Loop loop_;
   TaskGroup sessions_;
@@ -121,6 +123,7 @@ class Worker {
   proxy::UpstreamPool pool_;
   proxy::RequestIdSource request_ids_;
   proxy::SourceLimit sources_;
+  tls::HandshakeLimits handshakes_;
   std::unique_ptr<tls::ServerContext> tls_;
   std::unique_ptr<proxy::WorkerContext> context_;
   std::vector<std::unique_ptr<proxy::Listener>> listeners_;

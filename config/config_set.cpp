@@ -173,6 +173,7 @@ class Loader {
     };
     check(was.data == now.data, "data");
     check(was.workers == now.workers, "workers");
+    check(was.sandbox == now.sandbox, "sandbox");
     check(was.http == now.http, "[listen] http");
     check(was.https == now.https, "[listen] https");
     check(was.admin_socket == now.admin_socket, "[listen] admin");

@@ -52,6 +52,7 @@ struct WireguardConfig {
 struct NodeFixed {
   std::string data = "/var/lib/rooster";
   std::uint32_t workers = 0;  ///< 0: one per core
+  bool sandbox = true;        ///< the server shuts itself in
   std::vector<ListenAddress> http;
   std::vector<ListenAddress> https;
   std::string admin_socket;                  ///< path; from "unix:/run/rooster/admin.sock"

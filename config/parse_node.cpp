@@ -203,6 +203,7 @@ ParsedNode parse_node(std::string_view text, const std::string& file) {
   top.read("data", node.fixed.data);
   node.fixed.data = beside(file, node.fixed.data);
   top.read_number("workers", node.fixed.workers, 0, kMaxWorkers);
+  top.read("sandbox", node.fixed.sandbox);
   read_listen(top, node);
   read_tls(top, node);
   read_access_log(top, node);

@@ -362,6 +362,7 @@ Node to_document(const NodeConfig& node) {
   put(top, "apps", text_node(own.apps));
   put(top, "data", text_node(node.fixed.data));
   put(top, "workers", number_node(node.fixed.workers));
+  put(top, "sandbox", boolean_node(node.fixed.sandbox));
   put(top, "watch", boolean_node(own.watch));
   put(top, "access_log", text_node(own.access_log));
   put(top, "drain_timeout", duration_node(own.drain_timeout));

@@ -133,6 +133,9 @@ FaultText describe(Fault fault) {
               "Machines may not reach this address: it is the node's own, or a private one."};
     case Fault::TlsHandshake:
       return {"tls_handshake", "PT04", 0, Client, "TLS handshake failed."};
+    case Fault::HandshakeLimit:
+      return {"handshake_limit", "", 0, Client,
+              "Too many TLS handshakes from this network or for this name; come slower."};
     case Fault::DescriptorsExhausted:
       return {"descriptors_exhausted", "PP01", 503, Proxy, "The proxy is out of descriptors."};
     case Fault::Draining:

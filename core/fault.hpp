@@ -65,6 +65,7 @@ enum class Fault : std::uint8_t {
   EgressDenied,       ///< not a destination that machines may reach
   // ours
   TlsHandshake,
+  HandshakeLimit,  ///< too many handshakes from one range of addresses, or for one name
   DescriptorsExhausted,
   Draining,
   DrainDeadline,

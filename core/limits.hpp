@@ -35,6 +35,11 @@ inline constexpr auto kBodyRateWindow = 30s;
 
 // Connections.
 inline constexpr std::size_t kMaxConnectionsPerSource = 2048;  // per IPv4 address or IPv6 /64
+// TLS handshakes a second, and how many may come at once: of a /24 or /48, and naming one server.
+inline constexpr std::size_t kHandshakesPerRange = 200;
+inline constexpr std::size_t kHandshakeBurstPerRange = 1000;
+inline constexpr std::size_t kHandshakesPerName = 1000;
+inline constexpr std::size_t kHandshakeBurstPerName = 4000;
 inline constexpr std::size_t kReadBufferBytes = 16 * 1024;
 inline constexpr std::size_t kRelayBytes = 64 * 1024;      // one read, four TLS records, one send
 inline constexpr std::size_t kMaxRelayBytes = 256 * 1024;  // where the other side takes all at once

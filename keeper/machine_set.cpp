@@ -1,5 +1,7 @@
 #include "keeper/machine_set.hpp"
 
+#include "keeper/own_sockets.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -81,6 +83,22 @@ Reply MachineSet::signal(const Signal& request) {
     return no_such(request.machine);
   if (::kill(-machine->child.pid, request.signal) != 0) return failure(errno, "signal");
   return Done{};
+}
+
+Reply MachineSet::owns(const Owns& request) {
+  const Machine* machine = find(request.machine);
+  if (machine == nullptr || machine->child.pid <= 0) return no_such(request.machine);
+  const ProcessTree tree{
+      .pid = machine->child.pid, .start_time = machine->start_time, .cgroup = machine->cgroup};
+  Owned owned;
+  if (request.pid != 0) owned.has_pid = is_member(tree, request.pid);
+  if (request.inodes.empty()) return owned;
+  OwnSockets own = request.is_whole ? sockets_of(tree) : sockets_of_leader(tree);
+  owned.hidden_users = std::move(own.hidden_users);
+  std::ranges::copy_if(request.inodes, std::back_inserter(owned.inodes), [&own](std::uint64_t one) {
+    return std::ranges::find(own.inodes, one) != own.inodes.end();
+  });
+  return owned;
 }
 
 Reply MachineSet::kill(const Kill& request) {

@@ -36,6 +36,8 @@ class MachineSet {
   /// A listed machine's output is the server's to read from now on.
   Reply list(const List& request);
 
+  Reply owns(const Owns& request);
+
   void on_report(std::uint64_t serial);
   void on_output(std::uint64_t serial);
   /// A zombie that is not yet reaped: its number still means this machine. False: not a machine's

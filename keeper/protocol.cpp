@@ -106,6 +106,14 @@ void fields(Archive& a, Detach& m) {
   a(m.machine);
 }
 template <class Archive>
+void fields(Archive& a, Owns& m) {
+  a(m.machine, m.is_whole, m.inodes, m.pid);
+}
+template <class Archive>
+void fields(Archive& a, Owned& m) {
+  a(m.inodes, m.hidden_users, m.has_pid);
+}
+template <class Archive>
 void fields(Archive& a, Failed& m) {
   a(m.error, m.text);
 }

@@ -212,9 +212,18 @@ struct Detach {
   std::string machine{};
 };
 
+/// Which of a machine's processes hold these sockets: the sandboxed server can't see. Reply: Owned,
+/// or Failed ESRCH.
+struct Owns {
+  std::string machine{};
+  bool is_whole = false;  ///< all its processes, not the first alone: maybe milliseconds
+  std::vector<std::uint64_t> inodes{};  ///< of listening sockets
+  std::int32_t pid = 0;                 ///< is it one of the machine's processes? 0: not asked
+};
+
 using Request =
     std::variant<Hello, Ready, Listen, Unlisten, Spawn, Signal, Kill, Freeze, Thaw, List, Store,
-                 Fetch, KeepMachines, Hub, Catch, Sockets, Exec, ExecSignal, Attach, Detach>;
+                 Fetch, KeepMachines, Hub, Catch, Sockets, Exec, ExecSignal, Attach, Detach, Owns>;
 
 // ---- replies, keeper -> server ----
 
@@ -329,8 +338,14 @@ struct Attached {
   Descriptor notify{};  ///< bound to an abstract name in that namespace, if wanted
 };
 
+struct Owned {
+  std::vector<std::uint64_t> inodes{};        ///< those of the question that are its own
+  std::vector<std::uint32_t> hidden_users{};  ///< as in OwnSockets
+  bool has_pid = false;
+};
+
 using Reply = std::variant<Done, Failed, Welcome, Listening, Spawned, SpawnFailed, Machines,
-                           Fetched, HubReady, SocketsMade, Executed, Attached>;
+                           Fetched, HubReady, SocketsMade, Executed, Attached, Owned>;
 
 // ---- events, keeper -> server ----
 

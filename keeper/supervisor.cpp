@@ -221,6 +221,7 @@ void Supervisor::answer(std::uint64_t id, Request request, TimePoint now) {
           [&](Sockets& one) { network_.forward(id, std::move(one)); },
           [&](Exec& one) { execs_.run(id, std::move(one), network_.user_namespace() >= 0, now); },
           [&](ExecSignal& one) { reply(execs_.signal(one)); },
+          [&](Owns& one) { reply(machines_.owns(one)); },
           [&](Attach&) { reply(Failed{.error = EPERM, .text = "the keeper's own"}); },
           [&](Detach&) { reply(Failed{.error = EPERM, .text = "the keeper's own"}); }},
       request);

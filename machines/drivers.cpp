@@ -81,8 +81,12 @@ struct Drivers::Impl {
         resolver(resolver_),
         coordinator(coordinator_),
         events(std::move(events_)),
-        readiness(loop_, {.listening = [this](const MachineId& id) { on_listening(id); },
-                          .diagnosed = events.diagnosed}),
+        readiness(loop_,
+                  {.listening = [this](const MachineId& id) { on_listening(id); },
+                   .diagnosed = events.diagnosed},
+                  [this](OwnSocketsQuestion question, auto answer) {
+                    ask_own_sockets(std::move(question), std::move(answer));
+                  }),
         checks(
             loop_, events.checked,
             [this](const MachineId& id) {
@@ -105,6 +109,8 @@ struct Drivers::Impl {
   void watch_output(const MachineId& id, LiveProcess& process);
   void read_output(const MachineId& id);
   void read_notify(const MachineId& id);
+  void take_notice(const MachineId& id, std::string_view text);
+  void ask_own_sockets(OwnSocketsQuestion question, std::function<void(const OwnSockets&)> answer);
   void watch_readiness(const MachineId& id);
   void watch_checks(const MachineId& id);
   void on_listening(const MachineId& id);
@@ -231,13 +237,42 @@ void Drivers::Impl::read_notify(const MachineId& id) {
   if (header == nullptr || header->cmsg_type != SCM_CREDENTIALS) return;
   ucred sender{};
   std::copy_n(CMSG_DATA(header), sizeof sender, reinterpret_cast<unsigned char*>(&sender));
-  if (!is_member(found->second->tree, sender.pid)) return;
-  std::string_view rest(text.data(), static_cast<std::size_t>(got));
-  while (!rest.empty()) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
+  keeper.request(keeper::Owns{.machine = id.value, .is_whole = true, .pid = sender.pid},
+                 [this, id, said = std::string(text.data(), static_cast<std::size_t>(got))](
+                     const keeper::Reply& reply) {
+                   const auto* owned = std::get_if<keeper::Owned>(&reply);
+                   if (owned == nullptr || !owned->has_pid) return;
+                   later([this, id, said] { take_notice(id, said); });
+                 });
+}
+
+void Drivers::Impl::take_notice(const MachineId& id, std::string_view text) {
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
     if (line == "READY=1") events.notified(id);
-    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
   }
+}
+
+void Drivers::Impl::ask_own_sockets(OwnSocketsQuestion question,
+                                    std::function<void(const OwnSockets&)> answer) {
+  // More listeners than a message has room for: the machine's own are most likely the youngest.
+  auto& inodes = question.inodes;
+  if (inodes.size() > keeper::kMaxStrings) {
+    std::ranges::nth_element(inodes, inodes.end() - keeper::kMaxStrings);
+    inodes.erase(inodes.begin(), inodes.end() - keeper::kMaxStrings);
+  }
+  keeper.request(keeper::Owns{.machine = std::move(question.machine.value),
+                              .is_whole = question.reach == OwnSocketsQuestion::Reach::Whole,
+                              .inodes = std::move(inodes)},
+                 [this, answer = std::move(answer)](keeper::Reply reply) {
+                   OwnSockets own;
+                   if (auto* owned = std::get_if<keeper::Owned>(&reply)) {
+                     own = {.inodes = std::move(owned->inodes),
+                            .hidden_users = std::move(owned->hidden_users)};
+                   }
+                   later([answer, own = std::move(own)] { answer(own); });
+                 });
 }
 
 // Where nothing is to be listened for, the machine counts as ready when it runs; its checks begin

@@ -4,6 +4,7 @@
 
 #include "core/address.hpp"
 #include "core/descriptor.hpp"
+#include "keeper/own_sockets.hpp"
 
 #include <cstdint>
 #include <string>
@@ -11,6 +12,9 @@
 #include <vector>
 
 namespace rooster::machines {
+
+using keeper::OwnSockets;
+using keeper::ProcessTree;
 
 struct ListeningSocket {
   IpAddress address;
@@ -36,31 +40,5 @@ class ListenProbe {
   Descriptor netlink_;
   std::uint32_t sequence_ = 0;
 };
-
-/// The processes of a machine: members of its cgroup, or without one of its process tree.
-struct ProcessTree {
-  std::int32_t pid = 0;
-  std::uint64_t start_time = 0;
-  std::string cgroup;  ///< absolute; "": none
-};
-
-/// Is `pid` one of the tree's processes?
-bool is_member(const ProcessTree& tree, std::int32_t pid);
-
-/// The sockets that a tree's processes hold.
-struct OwnSockets {
-  std::vector<std::uint64_t> inodes{};
-  /// Users of those processes whose descriptors this process may not see (another user's, and we
-  /// are not root). Of them only the user is compared: a tenant is told from another as long as
-  /// each has a user of its own, which is what the keeper gives them.
-  std::vector<std::uint32_t> hidden_users{};
-  bool has(const ListeningSocket& socket) const;
-};
-
-/// Reads /proc: for moments when it matters, not each turn. Without a cgroup it reads all of it,
-/// some milliseconds.
-OwnSockets sockets_of(const ProcessTree& tree);
-/// Those of its first process alone, which most often is the one that listens: microseconds.
-OwnSockets sockets_of_leader(const ProcessTree& tree);
 
 }  // namespace rooster::machines

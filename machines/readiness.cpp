@@ -28,7 +28,7 @@ ListenVerdict judge_listeners(std::uint16_t port, const std::vector<ListeningSoc
   const ListeningSocket* wrong_address = nullptr;
   bool is_taken = false;
   for (const ListeningSocket& socket : sockets) {
-    const bool is_own = own.has(socket);
+    const bool is_own = own.has(socket.inode, socket.uid);
     const bool is_reachable = has_own_network || socket.answers_loopback();
     if (socket.port == port && is_own && is_reachable) {
       verdict.is_listening = true;
@@ -55,13 +55,14 @@ ListenVerdict judge_listeners(std::uint16_t port, const std::vector<ListeningSoc
   return verdict;
 }
 
-Readiness::Readiness(Loop& loop, Events events)
-    : events_(std::move(events)), timer_(loop, [this] { poll(); }) {}
+Readiness::Readiness(Loop& loop, Events events, AskOwnSockets ask)
+    : events_(std::move(events)), ask_(std::move(ask)), timer_(loop, [this] { poll(); }) {}
 
 void Readiness::watch(const MachineId& machine, ProcessTree tree, std::uint16_t port,
                       std::shared_ptr<ListenProbe> probe) {
   const TimePoint now = Clock::now();
-  watched_[machine] = {.tree = std::move(tree),
+  watched_[machine] = {.serial = ++serial_,
+                       .tree = std::move(tree),
                        .port = port,
                        .probe = std::move(probe),
                        .since = now,
@@ -73,56 +74,66 @@ void Readiness::forget(const MachineId& machine) {
   watched_.erase(machine);
 }
 
-// A look at /proc is due where a socket on the port has not been looked at yet, and now and then
-// for the diagnosis.
-bool Readiness::is_candidate(const Watched& watched,
-                             const std::vector<ListeningSocket>& sockets) const {
+// A look at its processes is due where a socket on the port has not been looked at yet, and now and
+// then for the diagnosis.
+bool Readiness::is_look_due(const Watched& watched, const std::vector<ListeningSocket>& sockets,
+                            TimePoint now) {
+  if (watched.is_asked) return false;
+  if (now >= watched.next_look && now - watched.since >= kLookEach) return true;
   return std::ranges::any_of(sockets, [&watched](const ListeningSocket& socket) {
     return socket.port == watched.port && !contains(watched.foreign, socket.inode);
   });
 }
 
-ListenVerdict Readiness::look(Watched& watched, const std::vector<ListeningSocket>& sockets,
-                              TimePoint now) {
-  const bool is_due = now >= watched.next_look && now - watched.since >= kLookEach;
-  if (!is_due && !is_candidate(watched, sockets)) return {};
-  watched.next_look = now + (watched.tree.cgroup.empty() ? kCostlyLookEach : kLookEach);
-  const bool is_alone = watched.probe != nullptr;
-  ListenVerdict verdict =
-      judge_listeners(watched.port, sockets, sockets_of_leader(watched.tree), is_alone);
-  if (!verdict.is_listening) {
-    verdict = judge_listeners(watched.port, sockets, sockets_of(watched.tree), is_alone);
+// Its first process is asked for alone at first: that is cheap, and most often enough.
+void Readiness::look(const MachineId& id, std::shared_ptr<const Sockets> sockets, Reach reach) {
+  Watched& watched = watched_.find(id)->second;
+  watched.is_asked = true;
+  OwnSocketsQuestion question{.machine = id, .tree = watched.tree, .reach = reach};
+  for (const ListeningSocket& socket : *sockets) question.inodes.push_back(socket.inode);
+  ask_(std::move(question), [this, id, sockets = std::move(sockets), reach,
+                             serial = watched.serial](const OwnSockets& own) {
+    const auto found = watched_.find(id);
+    if (found == watched_.end() || found->second.serial != serial) return;
+    found->second.is_asked = false;
+    const bool is_alone = found->second.probe != nullptr;
+    ListenVerdict verdict = judge_listeners(found->second.port, *sockets, own, is_alone);
+    if (!verdict.is_listening && reach == Reach::Leader) return look(id, sockets, Reach::Whole);
+    conclude(id, *sockets, std::move(verdict));
+  });
+}
+
+void Readiness::conclude(const MachineId& id, const Sockets& sockets, ListenVerdict verdict) {
+  const auto found = watched_.find(id);
+  if (verdict.is_listening) {
+    watched_.erase(found);
+    events_.listening(id);
+    return;
   }
-  if (verdict.is_listening) return verdict;
+  Watched& watched = found->second;
+  watched.next_look = Clock::now() + (watched.tree.cgroup.empty() ? kCostlyLookEach : kLookEach);
   watched.foreign.clear();
   for (const ListeningSocket& socket : sockets) {
     if (socket.port == watched.port) watched.foreign.push_back(socket.inode);
   }
-  return verdict;
+  if (verdict.fault != Fault::None) {
+    events_.diagnosed(id, verdict.fault, std::move(verdict.detail));
+  }
 }
 
 void Readiness::poll() {
   if (watched_.empty()) return;
   const TimePoint now = Clock::now();
-  const std::vector<ListeningSocket> shared = probe_.list();
-  std::vector<MachineId> ready;
-  std::vector<std::pair<MachineId, ListenVerdict>> diagnosed;
+  const auto shared = std::make_shared<const Sockets>(probe_.list());
+  std::vector<std::pair<MachineId, std::shared_ptr<const Sockets>>> due;
   bool is_fast = false;
   for (auto& [id, watched] : watched_) {
     is_fast = is_fast || now - watched.since < kFastFor;
-    ListenVerdict verdict = look(watched, watched.probe ? watched.probe->list() : shared, now);
-    if (verdict.is_listening) {
-      ready.push_back(id);
-    } else if (verdict.fault != Fault::None) {
-      diagnosed.emplace_back(id, std::move(verdict));
-    }
+    auto sockets = watched.probe ? std::make_shared<const Sockets>(watched.probe->list()) : shared;
+    if (is_look_due(watched, *sockets, now)) due.emplace_back(id, std::move(sockets));
   }
-  for (auto& [id, verdict] : diagnosed) {
-    events_.diagnosed(id, verdict.fault, std::move(verdict.detail));
-  }
-  for (const MachineId& id : ready) {
-    watched_.erase(id);
-    events_.listening(id);
+  for (auto& [id, sockets] : due) {
+    if (watched_.contains(id)) look(id, std::move(sockets), Reach::Leader);
   }
   if (!watched_.empty()) timer_.set(now + (is_fast ? Duration(kFast) : Duration(kSlow)));
 }

@@ -26,13 +26,25 @@ struct ListenVerdict {
 ListenVerdict judge_listeners(std::uint16_t port, const std::vector<ListeningSocket>& sockets,
                               const OwnSockets& own, bool has_own_network = false);
 
+/// Which of the listening sockets `inodes` are the machine's own.
+struct OwnSocketsQuestion {
+  enum class Reach : std::uint8_t { Leader, Whole };  ///< its first process, or all of them
+  MachineId machine;
+  ProcessTree tree;
+  Reach reach = Reach::Leader;
+  std::vector<std::uint64_t> inodes{};
+};
+/// Answers exactly once, at once or later, on the loop's thread.
+using AskOwnSockets =
+    std::function<void(OwnSocketsQuestion, std::function<void(const OwnSockets&)>)>;
+
 class Readiness {
  public:
   struct Events {
     std::function<void(const MachineId&)> listening;
     std::function<void(const MachineId&, Fault, std::string)> diagnosed;
   };
-  Readiness(Loop& loop, Events events);
+  Readiness(Loop& loop, Events events, AskOwnSockets ask);
 
   /// Polls each millisecond for two seconds, then every five. `probe`: of the machine's own
   /// network namespace, if it has one.
@@ -41,20 +53,26 @@ class Readiness {
   void forget(const MachineId& machine);
 
  private:
+  using Reach = OwnSocketsQuestion::Reach;
+  using Sockets = std::vector<ListeningSocket>;
   struct Watched {
+    std::uint64_t serial = 0;
     ProcessTree tree;
     std::uint16_t port = 0;
     std::shared_ptr<ListenProbe> probe;  // of its own network
     TimePoint since;
-    TimePoint next_look;                 // at /proc, where a listener may be somebody else's
-    std::vector<std::uint64_t> foreign;  // inodes on its port that were looked at and are not its
+    TimePoint next_look;  // at its processes, where a listener may be somebody else's
+    std::vector<std::uint64_t> foreign{};  // inodes on its port that were looked at, and not its
+    bool is_asked = false;                 // an answer is under way
   };
   void poll();
-  /// Ready, or what is wrong, or neither.
-  ListenVerdict look(Watched& watched, const std::vector<ListeningSocket>& sockets, TimePoint now);
-  bool is_candidate(const Watched& watched, const std::vector<ListeningSocket>& sockets) const;
+  static bool is_look_due(const Watched& watched, const Sockets& sockets, TimePoint now);
+  void look(const MachineId& id, std::shared_ptr<const Sockets> sockets, Reach reach);
+  void conclude(const MachineId& id, const Sockets& sockets, ListenVerdict verdict);
 
   Events events_;
+  AskOwnSockets ask_;
+  std::uint64_t serial_ = 0;
   ListenProbe probe_;
   Timer timer_;
   std::unordered_map<MachineId, Watched> watched_;

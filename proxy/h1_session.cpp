@@ -84,6 +84,7 @@ Task<> H1Session::serve_one() {
   Parsed parsed = begin_head();
   if (parsed.status == ParseStatus::NeedMore) {
     auto rest = co_await read_rest_of_head();
+    unlink();
     parsed = rest ? *rest : Parsed{ParseStatus::Invalid, rest.error().fault};
   }
   if (parsed.fault == Fault::VersionNotSupported && begins_h2()) {
@@ -112,7 +113,9 @@ Task<> H1Session::serve_one() {
 Task<> H1Session::secure() {
   const TimePoint began = context_.loop.now();
   const TimePoint deadline = began + limits::kHandshakeTimeout;
+  link_before(context_.idle);  // at the cap, who has not even said hello makes room too
   auto handshake = co_await tls::accept_tls(stream_, *context_.tls, waiter_, deadline);
+  unlink();
   if (!handshake) {
     context_.metrics.tls_errors.add();
     context_.metrics.faults[static_cast<std::size_t>(handshake.error().fault)].add();
@@ -193,7 +196,11 @@ Task<Parsed> H1Session::read_rest_of_head() {
       continue;
     }
     if (got != ReadResult::Status::Later) co_return Error(Fault::ClientLeft);
+    if (!is_linked()) link_before(context_.idle);
     const Woke woke = co_await waiter_.wait(deadline, stream_.readable());
+    // Shed: without a word, its place is wanted.
+    if (woke == Woke::Interrupted && waiter_.interrupted_by() == Fault::IdleTimeout)
+      co_return Error(Fault::ClientLeft);
     if (woke == Woke::Interrupted) co_return Error(waiter_.interrupted_by());
     if (woke == Woke::Deadline) co_return Error(Fault::HeadTimeout);
   }

@@ -90,10 +90,13 @@ struct Callbacks {
       pending->certificate_ = store.default_certificate();
     }
     if (pending->certificate_) {
-      if (context.on_hello_ && pending->fd_ >= 0 && !pending->sni_.empty()) {
-        context.on_hello_(pending->sni_, pending->fd_);
+      if (!context.on_hello_ || pending->fd_ < 0 ||
+          context.on_hello_(pending->sni_, pending->fd_)) {
+        return SSL_CLIENT_HELLO_SUCCESS;
       }
-      return SSL_CLIENT_HELLO_SUCCESS;
+      pending->is_refused_ = true;
+      *alert = SSL_AD_INTERNAL_ERROR;  // no alert says "come slower"
+      return SSL_CLIENT_HELLO_ERROR;
     }
     *alert = pending->sni_.empty() ? SSL_AD_HANDSHAKE_FAILURE : SSL_AD_UNRECOGNIZED_NAME;
     return SSL_CLIENT_HELLO_ERROR;
@@ -270,6 +273,7 @@ Handshake PendingHandshake::finished() const {
 Error PendingHandshake::failed(HandshakeEnd why) const {
   const std::string reason = take_openssl_error();
   const std::string name = sni_.empty() ? "" : " (sni " + sni_ + ")";
+  if (is_refused_) return Error(Fault::HandshakeLimit, Reached::No, "too many" + name);
   std::string detail;
   switch (why) {
     case HandshakeEnd::Interrupted:

@@ -64,8 +64,9 @@ class ServerContext {
   /// A server-side session without a BIO; handshake under a PendingHandshake.
   rooster::SslPtr new_session() const;
 
-  /// Called at each ClientHello that names a server, with the connection's descriptor.
-  using OnHello = std::function<void(std::string_view sni, int fd)>;
+  /// Called at each ClientHello for which there is a certificate, with the name it gives ("": none)
+  /// and the connection's descriptor, before anything costly. False: the handshake ends here.
+  using OnHello = std::function<bool(std::string_view sni, int fd)>;
   void set_on_hello(OnHello on_hello) { on_hello_ = std::move(on_hello); }
 
   void adopt(std::shared_ptr<const CertificateStore> certificates) {
@@ -111,6 +112,7 @@ class PendingHandshake {
   SSL& ssl_;
   const int fd_;
   std::string sni_;
+  bool is_refused_ = false;  // by OnHello
   std::shared_ptr<const Certificate> certificate_;
   std::shared_ptr<const TlsProfile> profile_;
 };

@@ -20,6 +20,13 @@
 namespace rooster::machines {
 namespace {
 
+using keeper::is_member;
+using keeper::sockets_of;
+
+bool has(const OwnSockets& own, const ListeningSocket& socket) {
+  return own.has(socket.inode, socket.uid);
+}
+
 using apps::Child;
 using apps::free_port;
 using apps::listen_on;
@@ -112,8 +119,8 @@ TEST(SocketsOf, AreThoseOfTheTreeAlone) {
   const OwnSockets own =
       sockets_of({.pid = child.pid(), .start_time = child.start_time(), .cgroup = ""});
   EXPECT_TRUE(own.hidden_users.empty());
-  EXPECT_TRUE(own.has(*find(listed, port)));
-  EXPECT_FALSE(own.has(*find(listed, port_of(mine))));
+  EXPECT_TRUE(has(own, *find(listed, port)));
+  EXPECT_FALSE(has(own, *find(listed, port_of(mine))));
 }
 
 TEST(SocketsOf, ReadTheProcessesOfACgroup) {
@@ -131,7 +138,7 @@ TEST(SocketsOf, ReadTheProcessesOfACgroup) {
   ListenProbe probe;
   const ProcessTree tree{.pid = 1, .start_time = 0, .cgroup = folder};
   EXPECT_TRUE(is_member(tree, child.pid()));
-  EXPECT_TRUE(sockets_of(tree).has(*find(probe.list(), port)));
+  EXPECT_TRUE(has(sockets_of(tree), *find(probe.list(), port)));
   ::unlink(file.c_str());
   ::rmdir(folder.c_str());
 }
@@ -161,7 +168,7 @@ TEST(SocketsOf, FallBackToTheUserWhereDescriptorsAreHidden) {
               const auto listed = probe.list();
               const OwnSockets own = sockets_of(tree);
               return own.hidden_users == std::vector<std::uint32_t>{kMachinesUser} &&
-                     own.has(*find(listed, port)) && !own.has(*find(listed, port_of(roots)));
+                     has(own, *find(listed, port)) && !has(own, *find(listed, port_of(roots)));
             }),
             0);
 }

@@ -107,7 +107,12 @@ class ReadinessTest : public ::testing::Test {
                            [this](const MachineId&, Fault fault, std::string text) {
                              diagnosis = fault;
                              detail = std::move(text);
-                           }}};
+                           }},
+                      [](const OwnSocketsQuestion& question, const auto& answer) {
+                        const bool is_whole = question.reach == OwnSocketsQuestion::Reach::Whole;
+                        answer(is_whole ? keeper::sockets_of(question.tree)
+                                        : keeper::sockets_of_leader(question.tree));
+                      }};
 };
 
 TEST_F(ReadinessTest, SeesAMachineThatListensLate) {

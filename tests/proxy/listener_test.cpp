@@ -104,6 +104,21 @@ TEST_F(SmallListenerTest, AtTheCapTheOldestIdleClientMakesRoom) {
   EXPECT_LE(edge_.budget.clients.load(), 2u);
 }
 
+// Slowloris: heads that never end fill every place, and lose them to who comes with a request.
+TEST_F(SmallListenerTest, AtTheCapWhoHasNotFinishedItsHeadMakesRoom) {
+  start();
+  Peer first = connect();
+  Peer second = connect();
+  for (Peer* client : {&first, &second}) {
+    ASSERT_TRUE(client->send("GET / HTTP/1.1\r\nhost: hello.app.dev\r\nx-slow: "));
+  }
+  ASSERT_TRUE(turn_until(edge_.loop, [this] { return edge_.context.idle.is_linked(); }));
+  Peer third = connect();
+  ASSERT_TRUE(third.send(kUnknown));
+  EXPECT_NE(third.read_head().find(" 404 "), std::string::npos);
+  EXPECT_NE(first.wait_for_end(), Peer::End::Open);
+}
+
 TEST_F(SmallListenerTest, AtTheCapNobodyGoesWhileNobodyComes) {
   start();
   Peer first = connect();
