@@ -52,10 +52,10 @@ constexpr std::size_t kMaxRecord = 16 * 1024;
 // The hello's extensions as far as server_name; nullopt: it makes no sense.
 std::optional<std::string> name_in(std::string_view body) {
   Bytes hello(body);
-  hello.take(2 + 32);            // legacy_version, random
-  hello.take(hello.number(1));   // session id
-  hello.take(hello.number(2));   // cipher suites
-  hello.take(hello.number(1));   // compression methods
+  hello.take(2 + 32);           // legacy_version, random
+  hello.take(hello.number(1));  // session id
+  hello.take(hello.number(2));  // cipher suites
+  hello.take(hello.number(1));  // compression methods
   if (hello.failed()) return std::nullopt;
   if (hello.empty()) return "";  // TLS 1.2 without extensions
   Bytes extensions(hello.take(hello.number(2)));

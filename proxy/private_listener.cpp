@@ -248,9 +248,13 @@ Task<> PrivateListener::run_tcp(std::unique_ptr<Place> place, PrivateAccepted ac
     }
   }
   const std::string asked = accepted.local.to_string();
-  TcpSession session(
-      context_, {.stream = stream, .waiter = waiter, .source = place->source(), .asked = asked},
-      std::move(target));
+  TcpSession session(context_,
+                     {.stream = stream,
+                      .waiter = waiter,
+                      .source = &place->source(),
+                      .ends = {accepted.remote, accepted.local},
+                      .asked = asked},
+                     std::move(target));
   co_return co_await session.run();
 }
 

@@ -105,8 +105,9 @@ ProxyHeader parse_binary(std::string_view bytes) {
   const std::size_t size = family == kTcp4 ? 4 : 16;
   if (length < (family == kTcp4 ? kBytes4 : kBytes6)) return {Invalid};
   const std::string_view block = bytes.substr(kHead, length);
-  header.ends = Endpoints{{address_in(block.substr(0, size)), number16(block.substr(2 * size))},
-                          {address_in(block.substr(size, size)), number16(block.substr(2 * size + 2))}};
+  header.ends =
+      Endpoints{{address_in(block.substr(0, size)), number16(block.substr(2 * size))},
+                {address_in(block.substr(size, size)), number16(block.substr(2 * size + 2))}};
   return header;
 }
 

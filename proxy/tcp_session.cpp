@@ -225,8 +225,9 @@ Task<> TcpSession::claim_undeclared() {
 }
 
 bool TcpSession::may_wait() {
-  PeerLoad* const load =
-      client_.source != nullptr && client_.source->peer ? client_.source->peer->load.get() : nullptr;
+  PeerLoad* const load = client_.source != nullptr && client_.source->peer
+                             ? client_.source->peer->load.get()
+                             : nullptr;
   is_waiting_ = load != nullptr;
   if (!is_waiting_ || load->try_wait()) return true;
   is_waiting_ = false;
@@ -321,8 +322,11 @@ void TcpSession::refuse(const Error& error) {
   fault_ = error.fault;
   if (client_.is_postgres && connected_at_ == TimePoint{}) {
     const FaultText text = describe(fault_);
-    client_.stream.write(make_pg_error(
-        kPgCannotConnectNow, "the app is not reachable: " + std::string(text.token), text.hint));
+    client_.stream.write(
+        fault_ == Fault::TlsRequired
+            ? make_pg_error(kPgNotAuthorized, "connections here need TLS", text.hint)
+            : make_pg_error(kPgCannotConnectNow,
+                            "the app is not reachable: " + std::string(text.token), text.hint));
     return client_.stream.shutdown_write();
   }
   if (!client_.is_call) return net::reset_at_close(client_.stream);
@@ -341,9 +345,9 @@ void TcpSession::record() {
   const bool by_operator =
       client_.source != nullptr && client_.source->who == PrivateSource::Who::Operator;
   const std::string_view from =
-      by_operator ? std::string_view(client_.source->name)
-                  : std::string_view{address.data(),
-                                     client_.ends.from.address.write(address.data())};
+      by_operator
+          ? std::string_view(client_.source->name)
+          : std::string_view{address.data(), client_.ends.from.address.write(address.data())};
   AccessRecord line{.time = wall_,
                     .request_id = id_.view(),
                     .client = from,
@@ -355,8 +359,8 @@ void TcpSession::record() {
                     .total_us = microseconds(context_.loop.now() - started_),
                     .queue_us = microseconds(claim_.waited()),
                     .fault = fault_,
-                    .version = HttpVersion::Tcp,
                     .tls = client_.tls,
+                    .version = HttpVersion::Tcp,
                     .attempts = static_cast<std::uint8_t>(std::min(claim_.attempts(), 255)),
                     .waited = claim_.did_wait()};
   if (claim_.view()) line.app = claim_.view()->config->name;
