@@ -287,8 +287,13 @@ Task<> PortSession::run_tcp(const Choice& choice, Fault refused_by) {
   co_return {};
 }
 
-// The connection leads nowhere: it is logged and counted as any other.
+// The connection leads nowhere: it is logged and counted as any other. Who left without a word has
+// asked for nothing.
 Task<> PortSession::refuse(Fault fault) {
+  if (fault == Fault::ClientLeft) {
+    context_.metrics.faults[static_cast<std::size_t>(fault)].add();
+    co_return {};
+  }
   co_return co_await run_tcp({}, fault);
 }
 
