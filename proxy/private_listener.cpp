@@ -36,7 +36,7 @@ bool is_exhausted(int reason) {
 }
 
 void reset(Descriptor fd) {
-  const linger now{.l_onoff = 1, .l_linger = 0};
+  const struct ::linger now{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
