@@ -61,16 +61,19 @@ void Listeners::release() {
 }
 
 // What can be bound to is an address of this host.
+bool is_reached_by(const std::string& host, const IpAddress& to) {
+  const auto own = IpAddress::parse(host);
+  const bool is_any = !own || *own == IpAddress() || *own == IpAddress::v4(0);
+  if (!is_any) return *own == to;
+  sockaddr_storage address{};
+  const socklen_t size = Endpoint{to, 0}.to(address);
+  const Descriptor probe(::socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  return probe && ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
+}
+
 bool Listeners::is_own(const Endpoint& to) const {
   return std::ranges::any_of(bound_, [&to](const Bound& bound) {
-    if (bound.options.local_port != to.port) return false;
-    const auto host = IpAddress::parse(bound.address.host);
-    const bool is_any = !host || *host == IpAddress() || *host == IpAddress::v4(0);
-    if (!is_any) return *host == to.address;
-    sockaddr_storage address{};
-    const socklen_t size = Endpoint{to.address, 0}.to(address);
-    const Descriptor probe(::socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    return probe && ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0;
+    return bound.options.local_port == to.port && is_reached_by(bound.address.host, to.address);
   });
 }
 

@@ -15,6 +15,9 @@
 
 namespace rooster::app {
 
+/// Does a socket bound to `host` ("": every address of this host) get what is sent to `to`?
+bool is_reached_by(const std::string& host, const IpAddress& to);
+
 class Listeners {
  public:
   /// Control's; `keeper` outlives it.

@@ -12,6 +12,7 @@
 #include "app/private_network.hpp"
 #include "app/reload.hpp"
 #include "app/sandbox.hpp"
+#include "app/service_ports.hpp"
 #include "app/shutdown.hpp"
 #include "app/start_report.hpp"
 #include "app/thread_loop.hpp"
@@ -83,6 +84,7 @@ class Server {
   void ready();
   std::shared_ptr<const proxy::EdgeSettings> edge_settings(const config::ConfigSet& config) const;
   void adopt_settings(const config::ConfigSet& config);
+  std::vector<std::string> listening() const;
   std::size_t worker_count() const;
 
   std::shared_ptr<const config::ConfigSet> config_;
@@ -99,6 +101,7 @@ class Server {
   keeper::Welcome welcome_;
   std::unique_ptr<Watch> keeper_watch_;
   Listeners listeners_;
+  std::unique_ptr<ServicePorts> service_ports_;
   machines::WaitingLimits waiting_;
   proxy::ConnectionBudget budget_;
   Certificates certificates_;
@@ -161,6 +164,9 @@ Result<> Server::start() {
       [this] { return output_files_->drain(); }});
   if (auto opened = open_private_network(); !opened) return opened;
   if (auto started = start_workers(); !started) return started;
+  service_ports_ = std::make_unique<ServicePorts>(
+      ServicePorts::Parts{.loop = loop_, .log = log_, .keeper = keeper_, .workers = workers_});
+  service_ports_->open(*config_);
   background_.start();
   if (private_network_) {
     if (auto started = private_network_->start(); !started) return started;
@@ -184,7 +190,15 @@ std::shared_ptr<const proxy::EdgeSettings> Server::edge_settings(
       config.node.reloadable.https_redirect_port_443 ? 443 : listeners_.https_port();
   auto trusted = proxy::CidrList::compile(config.node.reloadable.trusted_proxies);
   if (trusted) settings->trusted_proxies = std::move(*trusted);  // the config was checked for it
+  auto speakers = proxy::CidrList::compile(config.node.reloadable.proxy_protocol_from);
+  if (speakers) settings->proxy_protocol_from = std::move(*speakers);
   return settings;
+}
+
+std::vector<std::string> Server::listening() const {
+  std::vector<std::string> texts = listeners_.texts();
+  for (std::string& text : service_ports_->texts()) texts.push_back(std::move(text));
+  return texts;
 }
 
 void Server::adopt_settings(const config::ConfigSet& config) {
@@ -329,7 +343,10 @@ void Server::start_control() {
       .region = config_->node.reloadable.region,
       .welcome = welcome_,
       .private_network = private_network_.get(),
-      .is_own_listener = [this](const Endpoint& to) { return listeners_.is_own(to); },
+      .is_own_listener =
+          [this](const Endpoint& to) {
+            return listeners_.is_own(to) || service_ports_->is_own(to);
+          },
       .uid_for = [this](const std::string& app) { return users_->uid_for(app); },
       .output = [this](admin::LogLine origin,
                        std::string bytes) { keep_output(std::move(origin), std::move(bytes)); },
@@ -356,7 +373,7 @@ void Server::start_control() {
     status.started = started_;
     status.draining = shutdown_ != nullptr;
     status.last_reload_error = reload_->last_error();
-    status.listening = listeners_.texts();
+    status.listening = listening();
   });
   reload_ = std::make_unique<Reload>(
       Reload::Parts{.control_loop = loop_,
@@ -368,6 +385,7 @@ void Server::start_control() {
                         [this](std::shared_ptr<const config::ConfigSet> config) {
                           config_ = config;
                           adopt_settings(*config);
+                          service_ports_->adopt(*config);
                           if (private_network_) private_network_->adopt(config);
                           background_.loop().post([this, config] { admin_->node().adopt(config); });
                         },
@@ -461,8 +479,7 @@ void Server::check_certificates() {
 void Server::ready() {
   keeper_.request(keeper::Ready{}, [](keeper::Reply) {});
   report_sandbox(log_, sandbox_);
-  report_start(log_, *config_, listeners_.texts(), listeners_.https_port(),
-               certificates_.local_ca_file());
+  report_start(log_, *config_, listening(), listeners_.https_port(), certificates_.local_ca_file());
 }
 
 // ---- signals
@@ -491,6 +508,7 @@ void Server::on_signal(int signal) {
     return;
   }
   listeners_.release();
+  service_ports_->release();
   shutdown_ = std::make_unique<Shutdown>(
       Shutdown::Parts{.loop = loop_,
                       .log = log_,

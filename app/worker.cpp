@@ -111,7 +111,9 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
 void Worker::open() {
   loop_.post([this] {
     if (context_->draining) return;
-    for (auto& listener : listeners_) listening_.spawn(listener->accept_loop());
+    is_open_ = true;
+    for (auto& listener : std::exchange(listeners_, {}))
+      listening_.spawn(accept(std::move(listener)));
     if (private_listener_) private_listener_->start(listening_);
   });
 }
@@ -141,6 +143,38 @@ bool Worker::may_shake_hands(const IpAddress& source, std::string_view sni) {
   if (source == IpAddress() || is_private(source) || source.is_loopback()) return true;
   if (context_->settings->trusted_proxies.contains(source)) return true;
   return handshakes_.take(source, sni, loop_.now());
+}
+
+Task<> Worker::accept(std::unique_ptr<proxy::Listener> listener) {
+  accepting_.push_back(listener.get());
+  co_await listener->accept_loop();
+  std::erase(accepting_, listener.get());
+  co_return {};
+}
+
+void Worker::listen(ListenSocket socket) {
+  loop_.post([this, socket = std::move(socket)]() mutable {
+    if (context_->draining) return;
+    auto listener = std::make_unique<proxy::Listener>(*context_, listening_, sources_,
+                                                      std::move(socket.fd), socket.options);
+    if (is_open_) {
+      listening_.spawn(accept(std::move(listener)));
+    } else {
+      listeners_.push_back(std::move(listener));
+    }
+  });
+}
+
+void Worker::unlisten(std::uint16_t port) {
+  loop_.post([this, port] {
+    const auto is_it = [port](const proxy::Listener& listener) {
+      return listener.options().is_service && listener.options().external_port == port;
+    };
+    std::erase_if(listeners_, [&](const auto& listener) { return is_it(*listener); });
+    for (proxy::Listener* listener : accepting_) {
+      if (is_it(*listener)) listener->stop();
+    }
+  });
 }
 
 // A sleeping app whose policy says so begins to wake at the TLS hello, a round trip before its
@@ -283,7 +317,7 @@ void Worker::adopt(std::shared_ptr<const proxy::EdgeSettings> settings, std::str
 void Worker::drain(std::function<void()> drained) {
   loop_.post([this, drained = std::move(drained)]() mutable {
     context_->draining = true;
-    for (auto& listener : listeners_) listener->stop();
+    for (proxy::Listener* listener : accepting_) listener->stop();
     if (private_listener_) private_listener_->stop();
     sweeper_->notify();
     gate_.fail_all(Fault::Draining);

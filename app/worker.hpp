@@ -73,6 +73,10 @@ class Worker {
 
   // Any thread.
 
+  /// Accepts from this socket too, as from those of start().
+  void listen(ListenSocket socket);
+  /// Accepts no more on a service's port; who is in its queue is still served.
+  void unlisten(std::uint16_t port);
   /// Accepts from now on: until its apps are known a request would be refused as nobody's.
   void open();
   /// Facts, in order. `epoch` is published by adopted_epoch() once they hold here.
@@ -110,6 +114,7 @@ class Worker {
   void drop_idle(const machines::AppView& before, const machines::AppView& now);
   template <class Which>
   void leave_tunnels(Fault why, Which which);
+  Task<> accept(std::unique_ptr<proxy::Listener> listener);
   Task<> sweep_pool();
   std::shared_ptr<const tls::TlsProfile> profile_of(std::string_view sni) const;
   bool may_shake_hands(const IpAddress& source, std::string_view sni);
@@ -126,7 +131,9 @@ class Worker {
   tls::HandshakeLimits handshakes_;
   std::unique_ptr<tls::ServerContext> tls_;
   std::unique_ptr<proxy::WorkerContext> context_;
-  std::vector<std::unique_ptr<proxy::Listener>> listeners_;
+  std::vector<std::unique_ptr<proxy::Listener>> listeners_;  // until open()
+  std::vector<proxy::Listener*> accepting_;
+  bool is_open_ = false;
   std::unique_ptr<proxy::SocketStock> sockets_;
   std::unique_ptr<proxy::PrivateListener> private_listener_;
   Shared shared_;

@@ -83,7 +83,8 @@ class Index {
     if (const auto [known, fresh] = claims_.emplace(hostname, by); !fresh) taken(known->second);
   }
 
-  /// Without TLS or HTTP nothing but the port says which app is meant.
+  /// Without TLS or HTTP nothing but the port says which app is meant; apps that name hostnames may
+  /// share one, and TLS that passes through says which.
   void add_raw_ports(const AppFile& file) {
     if (file.app->rooster.is_public != true) return;
     for (const auto& service : file.app->services) {
@@ -95,6 +96,9 @@ class Index {
         for (const auto& [start, end, is_tcp, owner] : raw_) {
           const bool apart = port.start > end || start > port.end;
           if (apart || is_tcp != (service.protocol == Protocol::Tcp) || owner == &file) continue;
+          const bool by_name =
+              !file.app->rooster.hostnames.empty() && !owner->app->rooster.hostnames.empty();
+          if (is_tcp && by_name) continue;
           conflict({&file, kDefaultName}, {owner, kDefaultName},
                    fmt::format("the public port {}/{}", port.start, protocol),
                    "write public = false in one of them");

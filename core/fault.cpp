@@ -38,6 +38,12 @@ FaultText describe(Fault fault) {
       return {"misdirected", "", 421, Client, "Open a new connection for this host name."};
     case Fault::NoRoute:
       return {"no_route", "", 404, Client, "No app here has this host name; check the URL."};
+    case Fault::BadProxyHeader:
+      return {"bad_proxy_header", "", 0, Client,
+              "Send a PROXY header first: [listen] proxy_protocol_from asks for it."};
+    case Fault::TlsRequired:
+      return {"tls_required", "", 0, Client,
+              "Connect with TLS: sslmode=require or, better, sslmode=verify-full."};
     case Fault::ClientLeft:
       return {"client_left", "", 499, Client, "The client closed early."};
     case Fault::NotWakeable:

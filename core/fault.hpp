@@ -27,6 +27,8 @@ enum class Fault : std::uint8_t {
   VersionNotSupported,
   Misdirected,  ///< host not covered by the certificate of this connection
   NoRoute,
+  BadProxyHeader,  ///< none, or a broken one, from a range that must send one
+  TlsRequired,     ///< a port of pg_tls, without TLS
   ClientLeft,
   // waking
   NotWakeable,   ///< nothing can start it: no command, image or address

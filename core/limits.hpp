@@ -20,6 +20,7 @@ inline constexpr int kMaxLeadingEmptyLines = 2;  // RFC 9112 §2.2
 // Times.
 inline constexpr auto kHeadTimeout = 10s;
 inline constexpr auto kHandshakeTimeout = 10s;
+inline constexpr auto kProxyHeaderTimeout = 5s;
 inline constexpr auto kIdleClientTimeout = 75s;
 inline constexpr auto kConnectTimeout = 1s;
 inline constexpr auto kFirstByteTimeout = 60s;
@@ -40,6 +41,7 @@ inline constexpr std::size_t kHandshakesPerRange = 200;
 inline constexpr std::size_t kHandshakeBurstPerRange = 1000;
 inline constexpr std::size_t kHandshakesPerName = 1000;
 inline constexpr std::size_t kHandshakeBurstPerName = 4000;
+inline constexpr std::size_t kMaxServicePorts = 768;           // of services, beside [listen]'s
 inline constexpr std::size_t kReadBufferBytes = 16 * 1024;
 inline constexpr std::size_t kRelayBytes = 64 * 1024;      // one read, four TLS records, one send
 inline constexpr std::size_t kMaxRelayBytes = 256 * 1024;  // where the other side takes all at once

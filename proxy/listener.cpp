@@ -2,6 +2,7 @@
 
 #include "net/dial.hpp"
 #include "proxy/h1_session.hpp"
+#include "proxy/port_session.hpp"
 #include "proxy/worker_context.hpp"
 
 #include <cerrno>
@@ -151,6 +152,11 @@ void Listener::refuse_without_descriptor() {
   context_.metrics.faults[static_cast<std::size_t>(Fault::DescriptorsExhausted)].add();
 }
 
+void start_http(WorkerContext& context, Descriptor fd, const ClientFacts& facts) {
+  context.sessions.spawn(
+      H1Session::run(std::make_unique<H1Session>(context, std::move(fd), facts)));
+}
+
 bool Listener::admit(Descriptor fd, const sockaddr_storage& from) {
   const Endpoint peer = Endpoint::from(from);
   ClientFacts facts;
@@ -160,7 +166,8 @@ bool Listener::admit(Descriptor fd, const sockaddr_storage& from) {
   facts.port = options_.external_port;
   facts.local_port = options_.local_port;
   // A load balancer's or this host's own connections are many by nature.
-  const bool counted = !facts.trusted && !peer.address.is_loopback();
+  const bool says_who = context_.settings->proxy_protocol_from.contains(peer.address);
+  const bool counted = !facts.trusted && !says_who && !peer.address.is_loopback();
   if (counted && !sources_.enter(peer.address)) {
     context_.metrics.connections_refused.add();
     return false;
@@ -168,8 +175,13 @@ bool Listener::admit(Descriptor fd, const sockaddr_storage& from) {
   if (peer.address.is_loopback()) net::tune_loopback(fd.get());
   facts.source_limit = counted ? &sources_ : nullptr;
   context_.budget.clients.fetch_add(1, std::memory_order_relaxed);
-  context_.sessions.spawn(
-      H1Session::run(std::make_unique<H1Session>(context_, std::move(fd), facts)));
+  if (says_who || options_.is_service ||
+      PortSession::is_needed(context_.router.plan(options_.external_port), options_)) {
+    context_.sessions.spawn(PortSession::run(
+        std::make_unique<PortSession>(context_, sources_, std::move(fd), facts, options_, peer)));
+  } else {
+    start_http(context_, std::move(fd), facts);
+  }
   return true;
 }
 

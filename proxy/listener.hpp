@@ -27,12 +27,17 @@ class SourceLimit {
   std::unordered_map<std::uint64_t, std::uint32_t> counts_;
 };
 
+/// A client that speaks HTTP, with TLS first where `facts` say so: a session for it, which gives
+/// back what facts count.
+void start_http(WorkerContext& context, Descriptor fd, const ClientFacts& facts);
+
 class Listener {
  public:
   struct Options {
     bool tls = false;
     std::uint16_t external_port = 80;  ///< what the services call it
     std::uint16_t local_port = 80;
+    bool is_service = false;  ///< a port that only services asked for: `tls` says nothing
   };
   /// `fd` is a non-blocking listening socket that the keeper holds too. accept_loop() runs in
   /// `group`.
@@ -43,6 +48,7 @@ class Listener {
   /// make room, who is idle longest first.
   Task<> accept_loop();
   void stop();
+  const Options& options() const { return options_; }
 
  private:
   Task<> wait_for_place();

@@ -1,6 +1,7 @@
 #include "proxy/private_call.hpp"
 
 #include "net/connect_call.hpp"
+#include "proxy/linger.hpp"
 #include "proxy/tcp_session.hpp"
 #include "proxy/worker_context.hpp"
 
@@ -35,26 +36,6 @@ Task<> read_head(Stream& stream, Waiter& waiter, std::string& input, TimePoint d
     if (woke == Woke::Interrupted) co_return Error(waiter.interrupted_by());
     if (woke == Woke::Deadline) co_return Error(Fault::HeadTimeout);
   }
-}
-
-// The answer to a call that was refused must arrive: bytes of the client's still unread would turn
-// our end into a reset.
-Task<> linger(WorkerContext& context, Stream& stream, Waiter& waiter) {
-  const TimePoint deadline = context.loop.now() + limits::kLingerTime;
-  std::size_t discarded = 0;
-  while (discarded < limits::kDiscardBytes && (!stream.has_pending() || stream.flush())) {
-    if (stream.may_read()) {
-      const ReadResult got = stream.read(context.scratch.in_span());
-      discarded += got.bytes;
-      if (got.status == ReadResult::Status::Some) continue;
-      if (got.status != ReadResult::Status::Later) co_return {};
-    }
-    Interest interest = stream.readable();
-    if (stream.has_pending()) interest.bits |= Pollable::kWritable;
-    const Woke woke = co_await waiter.wait(deadline, interest);
-    if (woke == Woke::Deadline || woke == Woke::Interrupted) co_return {};
-  }
-  co_return {};
 }
 
 // A CONNECT to the API itself, for those who know it by its name only: the request within is handed
@@ -104,7 +85,8 @@ Task<> run_private_call(WorkerContext& context, Stream& stream, Waiter& waiter,
   TcpSession session(context,
                      {.stream = stream,
                       .waiter = waiter,
-                      .source = source,
+                      .source = &source,
+                      .ends = {.from = {source.address, 0}, .to = {}},
                       .asked = asked,
                       .input = std::string_view(input).substr(head_bytes),
                       .is_call = true,

@@ -8,6 +8,9 @@
 #include "core/private_address.hpp"
 #include "proxy/egress_session.hpp"
 #include "proxy/h1_session.hpp"
+#include "proxy/linger.hpp"
+#include "proxy/pg_door.hpp"
+#include "proxy/port_session.hpp"
 #include "proxy/private_call.hpp"
 #include "proxy/tcp_session.hpp"
 #include "proxy/worker_context.hpp"
@@ -34,7 +37,7 @@ bool is_exhausted(int reason) {
 
 void reset(const PrivateAccepted& accepted) {
   if (accepted.reset) accepted.reset->store(true);
-  const linger now{.l_onoff = 1, .l_linger = 0};
+  const struct ::linger now{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(accepted.fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
@@ -205,12 +208,12 @@ void PrivateListener::admit(PrivateAccepted accepted, const PrivateSource& sourc
       const bool tls = port != nullptr && port->has(config::Handler::Tls) && context_.tls;
       const bool http = port != nullptr && port->has(config::Handler::Http);
       context_.sessions.spawn(http ? run_http(std::move(place), std::move(accepted), target, tls)
-                                   : run_tcp(std::move(place), std::move(accepted), target, tls));
+                                   : run_tcp(std::move(place), std::move(accepted), target));
       return;
     }
     case Kind::Refused:
     case Kind::Machines:
-      context_.sessions.spawn(run_tcp(std::move(place), std::move(accepted), target, false));
+      context_.sessions.spawn(run_tcp(std::move(place), std::move(accepted), target));
       return;
     case Kind::Api:
       context_.sessions.spawn(run_api(std::move(place), std::move(accepted), ""));
@@ -239,26 +242,55 @@ Task<> PrivateListener::run_http(std::unique_ptr<Place> place, PrivateAccepted a
       std::make_unique<H1Session>(context_, std::move(accepted.fd), facts));
 }
 
+// TLS with the port's own options, after PostgreSQL's request where it is of pg_tls. Errors:
+// TlsRequired, which is to be told; any other is counted.
+Task<> PrivateListener::secure(Stream& stream, Waiter& waiter, config::Port port) {
+  const TimePoint deadline = context_.loop.now() + limits::kHandshakeTimeout;
+  Result<> entered;
+  if (port.has(config::Handler::PgTls)) {
+    entered = co_await enter_pg_door(context_, stream, waiter, deadline);
+  }
+  if (!entered && entered.error().fault == Fault::TlsRequired) co_return entered.error();
+  if (entered) {
+    auto handshake =
+        co_await tls::accept_tls(stream, *context_.tls, waiter, deadline,
+                                 std::make_shared<const tls::TlsProfile>(raw_profile(port)));
+    if (handshake) co_return {};
+    entered = fail(handshake.error());
+    context_.metrics.tls_errors.add();
+  }
+  context_.metrics.faults[static_cast<std::size_t>(entered.error().fault)].add();
+  co_return entered.error();
+}
+
 Task<> PrivateListener::run_tcp(std::unique_ptr<Place> place, PrivateAccepted accepted,
-                                PrivateTarget target, bool tls) {
+                                PrivateTarget target) {
   Stream stream(context_.loop, std::move(accepted.fd));
   stream.watch_reset(std::move(accepted.reset));
   Waiter waiter(context_.sessions);
   place->set_waiter(&waiter);
-  if (tls) {
-    auto handshake = co_await tls::accept_tls(stream, *context_.tls, waiter,
-                                              context_.loop.now() + limits::kHandshakeTimeout);
-    if (!handshake) {
-      context_.metrics.tls_errors.add();
-      context_.metrics.faults[static_cast<std::size_t>(handshake.error().fault)].add();
-      co_return {};
-    }
+  const machines::AppViewPtr view =
+      target.kind == PrivateTarget::Kind::Service ? context_.view(target.app) : nullptr;
+  const config::Port* port = view ? find_port(*view, target.port) : nullptr;
+  const bool is_postgres = port != nullptr && port->has(config::Handler::PgTls) && context_.tls;
+  const bool is_tls = port != nullptr && port->has(config::Handler::Tls) && context_.tls;
+  if (is_postgres || is_tls) {
+    auto secured = co_await secure(stream, waiter, *port);
+    if (!secured && secured.error().fault != Fault::TlsRequired) co_return {};
+    if (!secured) target = {.fault = Fault::TlsRequired};
   }
   const std::string asked = accepted.local.to_string();
-  TcpSession session(
-      context_, {.stream = stream, .waiter = waiter, .source = place->source(), .asked = asked},
-      std::move(target));
-  co_return co_await session.run();
+  TcpSession session(context_,
+                     {.stream = stream,
+                      .waiter = waiter,
+                      .source = &place->source(),
+                      .ends = {accepted.remote, accepted.local},
+                      .asked = asked,
+                      .is_postgres = is_postgres},
+                     std::move(target));
+  co_await session.run();
+  if (is_postgres && !session.was_connected()) co_await linger(context_, stream, waiter);
+  co_return {};
 }
 
 Task<> PrivateListener::run_api(std::unique_ptr<Place> place, PrivateAccepted accepted,

@@ -83,8 +83,8 @@ class PrivateListener {
   bool enter(const PrivateSource& source);
   Task<> run_http(std::unique_ptr<Place> place, PrivateAccepted accepted, PrivateTarget target,
                   bool tls);
-  Task<> run_tcp(std::unique_ptr<Place> place, PrivateAccepted accepted, PrivateTarget target,
-                 bool tls);
+  Task<> run_tcp(std::unique_ptr<Place> place, PrivateAccepted accepted, PrivateTarget target);
+  Task<> secure(Stream& stream, Waiter& waiter, config::Port port);
   Task<> run_api(std::unique_ptr<Place> place, PrivateAccepted accepted, std::string input);
   Task<> run_egress(std::unique_ptr<Place> place, PrivateAccepted accepted);
 

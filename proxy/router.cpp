@@ -17,6 +17,7 @@ void Router::adopt(AppId app, std::shared_ptr<const config::AppConfig> config) {
   const bool same_names =
       slot && slot->name == config->name && slot->rooster.hostnames == config->rooster.hostnames;
   const auto before = std::exchange(slot, std::move(config));
+  ports_.adopt(app, before.get(), slot.get());
   if (same_names) return;
   if (before) drop_names(app, *before);
   add_names(app, *slot);
@@ -26,6 +27,7 @@ void Router::remove(AppId app) {
   const auto found = apps_.find(app);
   if (found == apps_.end()) return;
   drop_names(app, *found->second);
+  ports_.adopt(app, found->second.get(), nullptr);
   apps_.erase(found);
 }
 

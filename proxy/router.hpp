@@ -6,6 +6,7 @@
 #include "config/app_config.hpp"
 #include "core/error.hpp"
 #include "core/ids.hpp"
+#include "proxy/port_plans.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -51,6 +52,9 @@ class Router {
   /// Whose name this is (a Host or an SNI), whatever its services.
   std::optional<AppId> find_app(std::string_view host) const;
 
+  /// What the apps want on a public port.
+  PortPlan plan(std::uint16_t external_port) const { return ports_.at(external_port); }
+
   std::size_t size() const { return apps_.size(); }
 
  private:
@@ -71,6 +75,7 @@ class Router {
 
   std::string domain_;
   std::unordered_map<AppId, std::shared_ptr<const config::AppConfig>> apps_;
+  PortPlans ports_;
   NameMap names_;     ///< exact
   NameMap suffixes_;  ///< "example.com" of "*.example.com"
 };

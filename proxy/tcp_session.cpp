@@ -2,7 +2,8 @@
 //   1. find_route()      the app as it stands, the service behind the port (or none)
 //   2. claim()           waits at the wake gate, picks a machine -> Lease; a port of no service
 //                        wakes nothing and takes an awake lease
-//   3. connect()         to one of the machine's addresses; a failure is tried on another machine
+//   3. connect()         to one of the machine's addresses; a failure is tried on another machine;
+//                        whose connection it is goes ahead, where the port has proxy_proto
 //   4. relay()           both ways, half-closes kept, until both ends have come
 //   5. record()          one log line, the counters
 // Every error leaves by refuse(), then 5.
@@ -11,6 +12,7 @@
 #include "net/connect_call.hpp"
 #include "net/splice.hpp"
 #include "proxy/connect_machine.hpp"
+#include "proxy/pg_start.hpp"
 #include "proxy/wake_progress.hpp"
 #include "proxy/worker_context.hpp"
 
@@ -105,6 +107,7 @@ bool TcpSession::matches(const machines::MachineView& machine) const {
 // Flycast goes by the service's external ports, a machine's own address by the port it listens on.
 const config::Service* TcpSession::find_service(const machines::AppView& view) const {
   if (target_.kind == PrivateTarget::Kind::Service) {
+    if (client_.source == nullptr) return exposed_port(*view.config, target_.port).service;
     return view.config->service_for_port(target_.port);
   }
   for (const config::Service& service : view.config->services) {
@@ -222,15 +225,17 @@ Task<> TcpSession::claim_undeclared() {
 }
 
 bool TcpSession::may_wait() {
-  const PeerFactPtr& peer = client_.source.peer;
-  is_waiting_ = peer && peer->load;
-  if (!is_waiting_ || peer->load->try_wait()) return true;
+  PeerLoad* const load = client_.source != nullptr && client_.source->peer
+                             ? client_.source->peer->load.get()
+                             : nullptr;
+  is_waiting_ = load != nullptr;
+  if (!is_waiting_ || load->try_wait()) return true;
   is_waiting_ = false;
   return false;
 }
 
 void TcpSession::unpark() {
-  if (std::exchange(is_waiting_, false)) client_.source.peer->load->stop_waiting();
+  if (std::exchange(is_waiting_, false)) client_.source->peer->load->stop_waiting();
 }
 
 // A call is told whenever the wake has come further.
@@ -252,15 +257,28 @@ Task<> TcpSession::connect() {
       service_ != nullptr ? machine.port_for(*service_, target_.port) : target_.port;
   auto opened = co_await open_connection(
       context_, client_.waiter, machine,
-      {.port = port, .source = client_.source.address, .is_declared = service_ != nullptr});
+      {.port = port,
+       .source = client_.source != nullptr ? client_.source->address : IpAddress(),
+       .is_declared = service_ != nullptr});
   if (!opened) {
     if (opened.error().fault == Fault::UpstreamRefused) claim_.connect_failed();
     co_return opened.error();
   }
   upstream_ = std::move(*opened);
   keep_alive(upstream_->stream.fd());
+  if (const std::string header = proxy_header(); !header.empty()) upstream_->stream.write(header);
   connected_at_ = context_.loop.now();
   co_return {};
+}
+
+// "": the app's port has no proxy_proto, or the machine itself was asked for.
+std::string TcpSession::proxy_header() const {
+  if (target_.kind != PrivateTarget::Kind::Service || service_ == nullptr) return {};
+  const auto port = std::ranges::find_if(
+      service_->ports, [this](const config::Port& one) { return one.contains(target_.port); });
+  if (port == service_->ports.end() || !port->has(config::Handler::ProxyProto)) return {};
+  return port->proxy_proto_version == "v2" ? make_proxy_v2(client_.ends)
+                                           : make_proxy_v1(client_.ends);
 }
 
 bool TcpSession::tell_connected() {
@@ -302,6 +320,15 @@ Task<> TcpSession::relay() {
 void TcpSession::refuse(const Error& error) {
   claim_.leave_gate();  // a grant that was not used is the next one's
   fault_ = error.fault;
+  if (client_.is_postgres && connected_at_ == TimePoint{}) {
+    const FaultText text = describe(fault_);
+    client_.stream.write(
+        fault_ == Fault::TlsRequired
+            ? make_pg_error(kPgNotAuthorized, "connections here need TLS", text.hint)
+            : make_pg_error(kPgCannotConnectNow,
+                            "the app is not reachable: " + std::string(text.token), text.hint));
+    return client_.stream.shutdown_write();
+  }
   if (!client_.is_call) return net::reset_at_close(client_.stream);
   std::chrono::seconds retry_after{};
   if (claim_.retry_at() != TimePoint{} && claim_.retry_at() != kNever) {
@@ -315,21 +342,24 @@ void TcpSession::refuse(const Error& error) {
 void TcpSession::record() {
   context_.metrics.count_session(claim_.counters(), fault_, end_.bytes_in, end_.bytes_out);
   std::array<char, 46> address;
+  const bool by_operator =
+      client_.source != nullptr && client_.source->who == PrivateSource::Who::Operator;
   const std::string_view from =
-      client_.source.who == PrivateSource::Who::Operator
-          ? std::string_view(client_.source.name)
-          : std::string_view{address.data(), client_.source.address.write(address.data())};
+      by_operator
+          ? std::string_view(client_.source->name)
+          : std::string_view{address.data(), client_.ends.from.address.write(address.data())};
   AccessRecord line{.time = wall_,
                     .request_id = id_.view(),
                     .client = from,
                     .method = client_.is_call ? "CONNECT" : "TCP",
-                    .host = client_.source.name,
+                    .host = client_.source != nullptr ? client_.source->name : client_.name,
                     .target = client_.asked,
                     .bytes_in = end_.bytes_in,
                     .bytes_out = end_.bytes_out,
                     .total_us = microseconds(context_.loop.now() - started_),
                     .queue_us = microseconds(claim_.waited()),
                     .fault = fault_,
+                    .tls = client_.tls,
                     .version = HttpVersion::Tcp,
                     .attempts = static_cast<std::uint8_t>(std::min(claim_.attempts(), 255)),
                     .waited = claim_.did_wait()};

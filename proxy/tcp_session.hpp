@@ -1,11 +1,14 @@
-// TcpSession: one raw TCP connection from a private client to a machine, waking it first. Raw, or
-// as the call of `rooster proxy` (net/connect_call.hpp), which is told what happens meanwhile.
+// TcpSession: one raw TCP connection from a client, public or private, to a machine, waking it
+// first. Raw, or as the call of `rooster proxy` (net/connect_call.hpp), which is told what happens
+// meanwhile.
 #pragma once
 
 #include "core/stream.hpp"
 #include "core/task.hpp"
+#include "proxy/access_log.hpp"
 #include "proxy/machine_claim.hpp"
 #include "proxy/private_table.hpp"
+#include "proxy/proxy_protocol.hpp"
 #include "proxy/request_id.hpp"
 #include "proxy/tunnel.hpp"
 #include "proxy/upstream_pool.hpp"
@@ -23,16 +26,20 @@ struct WorkerContext;
 struct TcpClient {
   Stream& stream;
   Waiter& waiter;
-  const PrivateSource& source;
+  const PrivateSource* source = nullptr;  ///< null: of the internet
+  Endpoints ends{};                       ///< of its connection, as the app may be told
+  std::string_view name = {};             ///< of the internet: its TLS name, for the log
+  TlsVersion tls = TlsVersion::None;
   std::string_view asked = {};  ///< what it wanted, for the log: "db.internal:5432"
   std::string_view input = {};  ///< read already, for the app
   bool is_call = false;         ///< it asked by CONNECT, and is answered
   bool only_wake = false;       ///< of a call: nothing is dialled
+  bool is_postgres = false;     ///< it is told of a failure in PostgreSQL's words
 };
 
 class TcpSession final : private Claimant {
  public:
-  /// `target` is Service, Machines or Refused.
+  /// `target` is Service (of the internet: through an exposed port), Machines or Refused.
   TcpSession(WorkerContext& context, const TcpClient& client, PrivateTarget target);
   ~TcpSession();
 
@@ -54,7 +61,7 @@ class TcpSession final : private Claimant {
 
   Result<> find_route() override;
   machines::WakeAttempt wake_attempt() const override {
-    return {.source = client_.source.address, .machine = wanted_};
+    return {.source = client_.ends.from.address, .machine = wanted_};
   }
   Steering steering() const override;
   std::size_t held_bytes() const override { return client_.input.size(); }
@@ -67,6 +74,7 @@ class TcpSession final : private Claimant {
 
   bool matches(const machines::MachineView& machine) const;
   const config::Service* find_service(const machines::AppView& view) const;
+  std::string proxy_header() const;
   bool is_beside_others() const;
 
   WorkerContext& context_;

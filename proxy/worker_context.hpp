@@ -45,6 +45,7 @@ struct EdgeSettings {
   std::string domain;
   std::string gateway_host;  ///< "rooster.<domain>"; "" where nothing answers there
   CidrList trusted_proxies;
+  CidrList proxy_protocol_from;    ///< must send a PROXY header
   std::uint16_t https_port = 443;  ///< where force_https sends
   /// A WireGuard peer that has been silent for so long is gone.
   std::chrono::milliseconds peer_timeout = std::chrono::minutes(15);

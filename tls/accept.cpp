@@ -1,13 +1,15 @@
 #include "tls/accept.hpp"
 
+#include <utility>
+
 namespace rooster::tls {
 
 Task<Handshake> accept_tls(Stream& stream, const ServerContext& context, Waiter& waiter,
-                           TimePoint deadline) {
+                           TimePoint deadline, std::shared_ptr<const TlsProfile> profile) {
   auto session = context.new_session();
   if (!session) co_return Error(Fault::TlsHandshake, Reached::No, "PT09 " + take_openssl_error());
   stream.secure(std::move(session));
-  const PendingHandshake pending(context, *stream.ssl(), stream.fd());
+  const PendingHandshake pending(context, *stream.ssl(), stream.fd(), std::move(profile));
   while (true) {
     switch (stream.handshake()) {
       case ReadResult::Status::Some:

@@ -77,8 +77,12 @@ struct Callbacks {
     if (pending == nullptr) return SSL_CLIENT_HELLO_ERROR;
     const ServerContext& context = pending->context_;
     pending->sni_ = server_name(ssl);
-    pending->profile_ = context.profile_;
-    if (context.profile_of_ && !pending->sni_.empty()) {
+    if (pending->profile_) {
+      apply(*pending->profile_, ssl);
+    } else {
+      pending->profile_ = context.profile_;
+    }
+    if (pending->profile_ == context.profile_ && context.profile_of_ && !pending->sni_.empty()) {
       if (auto own = context.profile_of_(pending->sni_)) {
         apply(*own, ssl);
         pending->profile_ = std::move(own);
@@ -243,8 +247,9 @@ rooster::SslPtr ServerContext::new_session() const {
   return ssl;
 }
 
-PendingHandshake::PendingHandshake(const ServerContext& context, SSL& ssl, int fd)
-    : context_(context), ssl_(ssl), fd_(fd) {
+PendingHandshake::PendingHandshake(const ServerContext& context, SSL& ssl, int fd,
+                                   std::shared_ptr<const TlsProfile> profile)
+    : context_(context), ssl_(ssl), fd_(fd), profile_(std::move(profile)) {
   SSL_set_app_data(&ssl_, this);
 }
 

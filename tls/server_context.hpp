@@ -94,8 +94,10 @@ class ServerContext {
 /// not the SSL.
 class PendingHandshake {
  public:
-  /// `fd`: of the connection, for OnHello; -1: none.
-  PendingHandshake(const ServerContext& context, SSL& ssl, int fd = -1);
+  /// `fd`: of the connection, for OnHello; -1: none. `profile`: instead of what the context would
+  /// choose.
+  PendingHandshake(const ServerContext& context, SSL& ssl, int fd = -1,
+                   std::shared_ptr<const TlsProfile> profile = {});
   ~PendingHandshake();
   PendingHandshake(const PendingHandshake&) = delete;
   PendingHandshake& operator=(const PendingHandshake&) = delete;

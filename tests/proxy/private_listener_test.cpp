@@ -120,6 +120,24 @@ TEST(TcpSession, PassesBytesAndHalfClosesBothWays) {
   EXPECT_EQ(net.edge.counters().bytes_out.read(), 45u);
 }
 
+TEST(TcpSession, TellsTheAppWhoseConnectionItIs) {
+  Private net;
+  for (const char* version : {"v1", "v2"}) {
+    config::Port& port = net.edge.app.services.front().ports.back();
+    port.handlers = {config::Handler::ProxyProto};
+    port.proxy_proto_version = version;
+    net.adopt();
+    Peer client = net.connect_service();
+    Peer app = net.edge.origin.accept();
+    const Endpoints ends{{kLaptop, 40000}, {kFlycast, 5432}};
+    const std::string header =
+        std::string_view(version) == "v1" ? make_proxy_v1(ends) : make_proxy_v2(ends);
+    EXPECT_EQ(app.read(header.size()), header);
+    ASSERT_TRUE(client.send("ping"));
+    EXPECT_EQ(app.read(4), "ping");
+  }
+}
+
 TEST(TcpSession, KeepsItsMachineAwakeWhileItIsOpen) {
   Private net;
   Peer client = net.connect_service();
