@@ -83,9 +83,9 @@ TEST(AcceptTls, IsWhatCurlVerifies) {
   Accepting accepting;
   const std::string port = std::to_string(accepting.where_.port);
   const std::string command =
-      "curl -sS --http1.1 --fail --max-time 8 --cacert " + accepting.authority_->certificate_file() +
-      " --resolve hello.app.dev:" + port + ":127.0.0.1 " + "https://hello.app.dev:" + port +
-      "/ -o " + accepting.folder_.path("body");
+      "curl -sS --http1.1 --fail --max-time 8 --cacert " +
+      accepting.authority_->certificate_file() + " --resolve hello.app.dev:" + port +
+      ":127.0.0.1 " + "https://hello.app.dev:" + port + "/ -o " + accepting.folder_.path("body");
   int status = -1;
   std::jthread curl([&] { status = std::system(command.c_str()); });
   const auto handshake = accepting.serve_one(5s);
