@@ -189,6 +189,7 @@ void Worker::drop_idle(const machines::AppView& before, const machines::AppView&
     const auto same = std::ranges::find(now.machines, machine.load, &machines::MachineView::load);
     if (same != now.machines.end() && same->awake) continue;
     pool_.drop(*machine.load);
+    context_->h2_upstreams.drop(*machine.load);
     if (sockets_) sockets_->drop(*machine.load);
   }
 }

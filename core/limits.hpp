@@ -64,6 +64,8 @@ inline constexpr auto kPoolIdle = 4s;               // as Fly's proxy
 inline constexpr auto kPoolIdleNonIdempotent = 1s;  // a POST takes only a connection idle for less
 inline constexpr std::size_t kSlowStartConnections = 16;
 inline constexpr std::size_t kUpstreamConnections = 256;  // per machine, where no hard_limit is set
+inline constexpr std::size_t kUpstreamStreams = 128;      // on one HTTP/2 connection to an app
+inline constexpr std::size_t kUpstreamWindowBytes = 256 * 1024;  // of one such stream's response
 inline constexpr int kMaxAttempts = 3;
 
 // The private network: what one peer, and one network, may take of a node.

@@ -1,6 +1,7 @@
 #include "proxy/error_response.hpp"
 
 #include "core/json_text.hpp"
+#include "proxy/grpc.hpp"
 
 #include <algorithm>
 #include <array>
@@ -134,14 +135,52 @@ bool is_host(std::string_view host) {
   });
 }
 
+// "Trailers-Only": what gRPC reads as the call's status stands in the head.
+std::string write_grpc_refusal(const Refusal& refusal) {
+  const FaultText text = describe(refusal.fault);
+  std::string head = status_line(200);
+  append_field(head, "Content-Type",
+               is_safe_value(refusal.grpc_type) ? refusal.grpc_type : "application/grpc");
+  append_field(head, "Grpc-Status",
+               std::to_string(grpc_status(refusal.fault, refusal.grpc_too_late)));
+  append_field(head, "Grpc-Message", grpc_message(text.hint));
+  append_field(head, "Rooster-Fault", text.token);
+  append_request_id(head, refusal.request_id);
+  if (refusal.retry_after) append_field(head, "Retry-After", seconds_text(refusal));
+  append_end(head, 0, refusal.close);
+  return head;
+}
+
 }  // namespace
 
 std::string_view reason_phrase(std::uint16_t status) {
   switch (status) {
+    case 100:
+      return "Continue";
+    case 103:
+      return "Early Hints";
     case 200:
       return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
     case 301:
       return "Moved Permanently";
+    case 302:
+      return "Found";
+    case 303:
+      return "See Other";
+    case 304:
+      return "Not Modified";
+    case 307:
+      return "Temporary Redirect";
+    case 308:
+      return "Permanent Redirect";
     case 400:
       return "Bad Request";
     case 401:
@@ -198,6 +237,7 @@ ErrorPage make_error_page(const Refusal& refusal) {
 std::string write_refusal(const Refusal& refusal) {
   const ErrorPage page = make_error_page(refusal);
   if (page.status == 0) return {};
+  if (!refusal.grpc_type.empty()) return write_grpc_refusal(refusal);
   std::string head = status_line(page.status);
   append_field(head, "Content-Type", page.content_type);
   append_field(head, "Cache-Control", "no-store");

@@ -21,6 +21,8 @@ struct Refusal {
   std::optional<std::chrono::seconds> retry_after = {};  ///< sent only if true; at least 1
   bool close = false;                                    ///< add Connection: close
   bool head_only = false;                                ///< the request was HEAD: fields, no body
+  std::string_view grpc_type = {};  ///< a gRPC request's content type: it gets a status of gRPC
+  bool grpc_too_late = false;       ///< the call's own deadline has passed
 };
 
 /// A refusal without its framing: what HTTP/1.1 and HTTP/2 have in common.
@@ -32,8 +34,8 @@ struct ErrorPage {
 
 ErrorPage make_error_page(const Refusal& refusal);
 
-/// The complete HTTP/1.1 response; empty where the fault has none (Fault::ClientLeft,
-/// Fault::TlsHandshake, ...).
+/// The complete HTTP/1.1 response; to gRPC a 200 of fields only, with grpc-status. Empty where the
+/// fault has none (Fault::ClientLeft, Fault::TlsHandshake, ...).
 std::string write_refusal(const Refusal& refusal);
 
 /// 301 to https with the same host, path and query. `host` is without a port, `target` in origin

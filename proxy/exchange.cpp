@@ -13,7 +13,9 @@
 
 #include "proxy/connect_machine.hpp"
 #include "proxy/error_response.hpp"
+#include "proxy/grpc.hpp"
 #include "proxy/h1_upstream.hpp"
+#include "proxy/h2_upstream.hpp"
 #include "proxy/machine_claim.hpp"
 #include "proxy/may_retry.hpp"
 #include "proxy/pace.hpp"
@@ -50,6 +52,7 @@ class Exchange final : private Claimant {
   Result<bool> vet();
   Result<bool> route();
   Task<> connect();
+  Error connect_failed(const Error& error);
   Task<> relay();
   Task<> tunnel();
   Task<> drain_client();
@@ -80,7 +83,9 @@ class Exchange final : private Claimant {
   MachineClaim claim_;
 
   Route route_{};
-  std::optional<H1Upstream> upstream_;
+  std::optional<H1Upstream> h1_upstream_;
+  std::optional<H2Upstream> h2_upstream_;
+  UpstreamSide* upstream_ = nullptr;  // one of the two
 
   std::array<char, 46> peer_text_;
   std::array<char, 46> client_text_;
@@ -89,6 +94,7 @@ class Exchange final : private Claimant {
   std::string_view client_address_;
   IpAddress client_ip_;
   RelayFacts facts_;
+  TimePoint call_deadline_ = kNever;  // the client's, by grpc-timeout
   Fault fault_ = Fault::None;
   ExchangeEnd end_;
 };
@@ -99,6 +105,10 @@ Task<ExchangeEnd> Exchange::run() {
   if (!answered) {
     refuse(answered.error());
   } else if (!*answered) {
+    if (!grpc_type(*head_).empty()) {
+      if (const auto most = grpc_timeout(*head_)) call_deadline_ = started_ + *most;
+    }
+    const DeadlineScope call(waiter_, call_deadline_);
     while (true) {
       auto got = co_await claim_.acquire();
       if (got) {
@@ -109,8 +119,9 @@ Task<ExchangeEnd> Exchange::run() {
       if (got) break;
       const bool had_lease = static_cast<bool>(claim_);
       const BodyState body = client_.body_is_replayable() ? BodyState::Replayable : BodyState::Gone;
-      const ResponseState response =
-          upstream_ && upstream_->has_received() ? ResponseState::Begun : ResponseState::Nothing;
+      const ResponseState response = upstream_ != nullptr && upstream_->has_received()
+                                         ? ResponseState::Begun
+                                         : ResponseState::Nothing;
       const bool again =
           had_lease && !facts_.response_begun && !waiter_.is_interrupted() &&
           may_retry(got.error(), head_->method, body, response,
@@ -226,17 +237,26 @@ Task<> Exchange::connect() {
                          .is_idempotent = is_idempotent(head_->method),
                          // Where one pooled connection was stale the others may be as well.
                          .may_be_pooled = claim_.attempts() == 1};
+  // Upgrades are HTTP/1.1's: an app that takes any speaks it on the same port.
+  if (route_.port->http_options.h2_backend && head_->upgrade == Upgrade::None) {
+    auto shared = co_await take_h2_connection(context_, waiter_, machine, wish);
+    if (!shared) co_return connect_failed(shared.error());
+    upstream_ = &h2_upstream_.emplace(std::move(*shared), waiter_, context_.scratch);
+    co_return {};
+  }
   if (auto pooled = take_pooled(context_, machine, wish)) {
-    upstream_.emplace(std::move(pooled), context_.scratch);
+    upstream_ = &h1_upstream_.emplace(std::move(pooled), context_.scratch);
     co_return {};
   }
   auto opened = co_await open_connection(context_, waiter_, machine, {.port = wish.port});
-  if (!opened) {
-    if (opened.error().fault == Fault::UpstreamRefused) claim_.connect_failed();
-    co_return opened.error();
-  }
-  upstream_.emplace(std::move(*opened), context_.scratch);
+  if (!opened) co_return connect_failed(opened.error());
+  upstream_ = &h1_upstream_.emplace(std::move(*opened), context_.scratch);
   co_return {};
+}
+
+Error Exchange::connect_failed(const Error& error) {
+  if (error.fault == Fault::UpstreamRefused) claim_.connect_failed();
+  return error;
 }
 
 // ---- 5: both ways at once
@@ -303,13 +323,16 @@ Task<> Exchange::tunnel() {
 // ---- 6
 
 void Exchange::release() {
-  if (upstream_) {
-    const bool reusable = facts_.response_done && facts_.request_done && facts_.response_reusable &&
-                          upstream_->is_clean() && claim_ && !claim_.load().read().closed &&
+  if (upstream_ != nullptr) {
+    const bool reusable = h1_upstream_ && facts_.response_done && facts_.request_done &&
+                          facts_.response_reusable && h1_upstream_->is_clean() && claim_ &&
+                          !claim_.load().read().closed &&
                           route_.service->concurrency.hard_limit != 1;
     if (facts_.response_begun && claim_ && !end_.tunnelled) claim_.load().response_seen();
-    if (reusable) context_.pool.give_back(upstream_->release(), context_.loop.now());
-    upstream_.reset();
+    if (reusable) context_.pool.give_back(h1_upstream_->release(), context_.loop.now());
+    h1_upstream_.reset();
+    h2_upstream_.reset();
+    upstream_ = nullptr;
   }
   claim_.drop();
   if (facts_.response_done) end_.keep_alive = client_.keeps_alive();
@@ -327,7 +350,8 @@ void Exchange::refuse(const Error& error) {
     end_.must_cut = true;
     return;
   }
-  facts_.status = text.status;
+  const std::string_view grpc = grpc_type(*head_);
+  facts_.status = grpc.empty() ? text.status : 200;
   const auto* accept = head_->find(FieldKind::Accept);
   const bool body_read = try_read_rest();
   end_.keep_alive =
@@ -344,7 +368,9 @@ void Exchange::refuse(const Error& error) {
        .app = claim_.view() ? std::string_view(claim_.view()->config->name) : std::string_view(),
        .retry_after = retry_after,
        .close = !end_.keep_alive,
-       .head_only = head_->method == Method::Head});
+       .head_only = head_->method == Method::Head,
+       .grpc_type = grpc,
+       .grpc_too_late = call_deadline_ <= context_.loop.now()});
   facts_.bytes_out = page.size();
   client_.send_own(page);
 }

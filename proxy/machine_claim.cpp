@@ -129,7 +129,8 @@ Task<> MachineClaim::wait_at_gate() {
       result = fail(waiter_.interrupted_by());
     } else if (claimant_.has_left()) {
       result = fail(Fault::ClientLeft);
-    } else if (woke == Woke::Deadline && context_.loop.now() >= deadline) {
+    } else if (woke == Woke::Deadline &&
+               context_.loop.now() >= std::min(deadline, waiter_.limit())) {
       result = fail(Error(wait_fault(), Reached::No));
     } else {
       continue;

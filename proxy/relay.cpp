@@ -201,6 +201,10 @@ TimePoint Relay::next_deadline() {
 
 // The client must keep its pace while it is waited for; the app must answer in time.
 Result<> Relay::check_time(Woke woke) {
+  // The whole exchange's limit, whoever is waited for.
+  if (woke == Woke::Deadline && waiter_.limit() <= context_.loop.now()) {
+    return fail(Fault::UpstreamTimeout);
+  }
   if (waits_for_client()) {
     const bool in_time = pace_.keeps_up(context_.loop.now(), [this] { return moved(); });
     return in_time ? Result<>() : fail(Fault::BodyTimeout);

@@ -41,6 +41,13 @@ struct UpstreamKey {
   friend bool operator==(const UpstreamKey&, const UpstreamKey&) = default;
 };
 
+struct UpstreamKeyHash {
+  std::size_t operator()(const UpstreamKey& key) const noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(key.load);
+    return (address >> 6) ^ (std::size_t{key.port} << 20) ^ key.generation;
+  }
+};
+
 class UpstreamPool {
  public:
   /// At most `max_idle` connections in all, and `max_idle_each` per machine port.
@@ -61,16 +68,10 @@ class UpstreamPool {
   std::size_t idle() const { return idle_; }
 
  private:
-  struct Hash {
-    std::size_t operator()(const UpstreamKey& key) const noexcept {
-      const auto address = reinterpret_cast<std::uintptr_t>(key.load);
-      return (address >> 6) ^ (std::size_t{key.port} << 20) ^ key.generation;
-    }
-  };
   std::size_t max_idle_;
   std::size_t max_idle_each_;
   std::size_t idle_ = 0;
-  std::unordered_map<UpstreamKey, std::vector<UpstreamConnectionPtr>, Hash> by_key_;
+  std::unordered_map<UpstreamKey, std::vector<UpstreamConnectionPtr>, UpstreamKeyHash> by_key_;
 };
 
 }  // namespace rooster::proxy

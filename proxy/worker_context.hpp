@@ -12,6 +12,7 @@
 #include "proxy/encoder.hpp"
 #include "proxy/gateway_door.hpp"
 #include "proxy/h1_body.hpp"
+#include "proxy/h2_upstream_pool.hpp"
 #include "proxy/request_id.hpp"
 #include "proxy/response_head.hpp"
 #include "proxy/router.hpp"
@@ -104,6 +105,7 @@ struct WorkerContext {
   ConnectionBudget& budget;
   SocketStock* sockets = nullptr;  ///< into machines' namespaces; null: no machine has one
   BlockPool blocks{limits::kReadBufferBytes, 256};
+  H2UpstreamPool h2_upstreams{};
   HeadPool heads;
   Scratch scratch;
   EncoderStock encoders;
