@@ -3,6 +3,7 @@
 // waiting.
 #include "proxy/relay.hpp"
 
+#include "proxy/grpc.hpp"
 #include "proxy/worker_context.hpp"
 
 #include <fmt/format.h>
@@ -28,7 +29,8 @@ Relay::Relay(const RelaySetup& setup, RelayFacts& facts)
       options_(setup.options),
       request_id_(setup.request_id),
       wake_timing_(setup.wake_timing),
-      facts_(facts) {}
+      facts_(facts),
+      is_call_(!grpc_type(setup.head).empty()) {}
 
 Task<> Relay::run(const Forwarding& forwarding) {
   last_progress_ = facts_.sent_at = context_.loop.now();
@@ -179,7 +181,8 @@ Result<> Relay::give_compressed(const BodyPiece& piece) {
 // It is the client that keeps the exchange from going on.
 bool Relay::waits_for_client() const {
   if (!client_.can_take()) return true;
-  return !facts_.response_begun && !facts_.request_done && !request_stuck_ &&
+  // A call's messages come when they come: its stream may rest.
+  return !is_call_ && !facts_.response_begun && !facts_.request_done && !request_stuck_ &&
          upstream_.can_take() && !head_.expect_continue;
 }
 

@@ -92,6 +92,7 @@ class Relay {
   const std::string_view request_id_;
   const std::string_view wake_timing_;
   RelayFacts& facts_;
+  const bool is_call_;  // gRPC's
   TimePoint last_progress_{};
   Pace pace_;
   ReadSize up_;
