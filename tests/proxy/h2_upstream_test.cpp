@@ -204,21 +204,43 @@ TEST_F(H2UpstreamTest, ALostClientIsAResetAndNothingElse) {
   EXPECT_NE(stays.read_until("0\r\n\r\n").find("still here"), std::string::npos);
 }
 
+TEST_F(H2UpstreamTest, ARequestThatBreaksInTheTurnItCameInIsNeverSeen) {
+  Peer client = edge_.connect();
+  client.send(get("/1"));
+  H2App app(edge_.origin.accept());
+  app.answer(app.wait_for_request(1), "x");
+  client.read_until("0\r\n\r\n");
+  client.send(
+      "POST /bad HTTP/1.1\r\nHost: hello.app.dev\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+  EXPECT_NE(client.read_head().find(" 400 "), std::string::npos);
+  Peer other = edge_.connect();
+  other.send(get("/2"));
+  EXPECT_TRUE(app.wait([&] {
+    return std::ranges::any_of(
+        app.requests, [](const auto& one) { return one.second.fields.at(":path") == "/2"; });
+  }));
+  EXPECT_EQ(app.requests.size(), 2u);
+  app.answer(app.requests.rbegin()->first, "still here");
+  EXPECT_NE(other.read_until("0\r\n\r\n").find("still here"), std::string::npos);
+  edge_.context.h2_upstreams.drop(edge_.load());
+  EXPECT_TRUE(app.wait([&] { return edge_.context.h2_upstreams.size() == 0; }));
+}
+
 TEST_F(H2UpstreamTest, WhatNobodyTakesStopsTheAppAtTheWindow) {
-  Peer client = edge_.connect(4096);
+  Peer client = edge_.connect(64 * 1024);
   client.send(get("/"));
   H2App app(edge_.origin.accept());
-  app.answer(app.wait_for_request(), std::string(16 << 20, 'x'));
+  app.answer(app.wait_for_request(), std::string(3 << 20, 'x'));
   for (int i = 0; i < 200; ++i) {
     edge_.loop.run_for(1ms);
     app.pump();
   }
-  EXPECT_LT(app.sent, 8u << 20);
+  EXPECT_LT(app.sent, 3u << 19);
   std::size_t got = client.read_head().size();
   const std::size_t head = got;
   EXPECT_TRUE(app.wait([&] {
     got += client.read_some().size();
-    return got - head >= (16u << 20);
+    return got - head >= (3u << 20);
   }));
 }
 
@@ -310,7 +332,7 @@ TEST_F(H2UpstreamTest, AMachineThatIsStoppedKeepsNoConnection) {
   app.answer(1, "the last");
   EXPECT_NE(client.read_until("0\r\n\r\n").find("the last"), std::string::npos);
   EXPECT_TRUE(app.wait([&] { return app.has_goaway; }));
-  EXPECT_EQ(app.peer().wait_for_end(), Peer::End::Fin);
+  EXPECT_NE(app.peer().wait_for_end(), Peer::End::Open);
   EXPECT_EQ(edge_.context.h2_upstreams.size(), 0u);
   client.close();
   edge_.expect_all_given_back();
@@ -327,7 +349,7 @@ TEST_F(H2UpstreamTest, ACallGetsOurErrorsAsItsStatus) {
 
 TEST_F(H2UpstreamTest, ACallEndsAtItsOwnDeadline) {
   Peer client = edge_.connect();
-  client.send(post("x", "Content-Type: application/grpc\r\ngrpc-timeout: 200m\r\n"));
+  client.send(post("x", "Content-Type: application/grpc\r\ngrpc-timeout: 2S\r\n"));
   H2App app(edge_.origin.accept());
   app.wait_for_request(1);
   EXPECT_TRUE(app.wait([&] { return app.requests[1].reset.has_value(); }));
