@@ -39,8 +39,8 @@ TEST(PgStart, WaitsForTheWholeRequest) {
 
 TEST(PgStart, MakesAnErrorResponse) {
   const std::string made = make_pg_error("28000", "no", "hint");
-  const std::string fields("SFATAL\0VFATAL\0C28000\0Mno\0Hhint\0\0", 34);
-  EXPECT_EQ(made, "E" + std::string("\0\0\0\x26", 4) + fields);
+  const std::string fields("SFATAL\0VFATAL\0C28000\0Mno\0Hhint\0\0", 32);
+  EXPECT_EQ(made, "E" + std::string("\0\0\0\x24", 4) + fields);
 }
 
 }  // namespace
