@@ -69,7 +69,7 @@ def test_a_reload_reads_apps_and_certificates_from_places_it_never_saw(make_node
             return b"CN = new.example" in probe.stdout or b"CN=new.example" in probe.stdout
 
         eventually(is_new, 15, "the new certificate is served")
-        assert app.request("/").status == 200
+        assert app.request("/", tls=False).status == 200
     finally:
         shutil.rmtree(other)
 
