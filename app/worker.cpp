@@ -142,9 +142,8 @@ bool Worker::may_shake_hands(const IpAddress& source, std::string_view sni) {
   // Peers of a private network have limits of their own.
   if (source == IpAddress() || is_private(source) || source.is_loopback()) return true;
   const proxy::EdgeSettings& settings = *context_->settings;
-  if (settings.trusted_proxies.contains(source) || settings.proxy_protocol_from.contains(source)) {
-    return true;
-  }
+  if (settings.trusted_proxies.contains(source)) return true;
+  if (settings.proxy_protocol_from.contains(source)) return true;
   return handshakes_.take(source, sni, loop_.now());
 }
 
