@@ -275,23 +275,26 @@ Result<> Server::start_workers() {
       .slot_free = [this](WorkerId to, AppId app) { workers_[to.value]->slot_free(app); }};
   for (std::size_t i = 0; i < count; ++i) {
     const WorkerId id{static_cast<std::uint8_t>(i)};
-    workers_.push_back(std::make_unique<Worker>(
-        Worker::Shared{.id = id,
-                       .workers = count,
-                       .metrics = metrics_,
-                       .ring = *rings_[i],
-                       .waiting = waiting_,
-                       .budget = budget_,
-                       .signals = signals,
-                       .domain = config_->node.reloadable.domain,
-                       .settings = settings,
-                       .certificates = certificates_.store(),
-                       .tickets = tickets_->keys(),
-                       .max_idle_upstream = share(descriptors_, limits::kUpstreamShare) / count,
-                       .private_side = private_side(id, private_listeners),
-                       .gateway_door = [this](proxy::GatewayArrival arrival) {
-                         open_gateway_door(std::move(arrival));
-                       }}));
+    workers_.push_back(std::make_unique<Worker>(Worker::Shared{
+        .id = id,
+        .workers = count,
+        .metrics = metrics_,
+        .ring = *rings_[i],
+        .waiting = waiting_,
+        .budget = budget_,
+        .signals = signals,
+        .domain = config_->node.reloadable.domain,
+        .settings = settings,
+        .certificates = certificates_.store(),
+        .tickets = tickets_->keys(),
+        .max_idle_upstream = share(descriptors_, limits::kUpstreamShare) / count,
+        .private_side = private_side(id, private_listeners),
+        .background =
+            [this](std::move_only_function<void()> work) {
+              background_.loop().post(std::move(work));
+            },
+        .gateway_door =
+            [this](proxy::GatewayArrival arrival) { open_gateway_door(std::move(arrival)); }}));
   }
   std::vector<std::vector<ListenSocket>> sockets = listeners_.take_sockets();
   for (std::size_t i = 0; i < count; ++i) {

@@ -63,6 +63,7 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
                                           .tls = tls_.get(),
                                           .budget = shared_.budget,
                                           .sockets = sockets_.get(),
+                                          .background = shared_.background,
                                           .settings = shared_.settings,
                                           .gateway_door = shared_.gateway_door});
   context_->random_state += shared_.id.value;

@@ -56,6 +56,7 @@ class Worker {
     std::shared_ptr<const tls::TicketKeys> tickets;
     std::size_t max_idle_upstream = 1024;
     std::optional<PrivateSide> private_side{};
+    proxy::Background background{};     ///< for what may wait for a disk
     proxy::GatewayDoor gateway_door{};  ///< connections to rooster.<domain>
   };
 

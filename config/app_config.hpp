@@ -120,6 +120,7 @@ struct Process {
 
 struct Static {
   std::string guest_path;
+  std::string folder;  ///< guest_path from [rooster] directory on; "": not below it, not served
   std::string url_prefix;
   std::string tigris_bucket;
   std::string index_document;

@@ -226,6 +226,34 @@ void read_statics(TableReader& top, AppConfig& app) {
   }
 }
 
+// Below the app's own directory, for these are files that anybody may read: "" elsewhere.
+std::string place_below(const std::string& directory, const std::string& guest_path) {
+  const std::filesystem::path whole = std::filesystem::path(directory) / guest_path;
+  std::string below = whole.lexically_normal().lexically_relative(directory).string();
+  while (below.ends_with('/')) below.pop_back();
+  const bool is_outside = below == "." || below == ".." || below.starts_with("../");
+  return is_outside ? std::string() : below;
+}
+
+void place_statics(TableReader& top, AppConfig& app) {
+  const auto tables = top.tables("statics");
+  for (std::size_t i = 0; i < app.statics.size(); ++i) {
+    Static& one = app.statics[i];
+    const std::string path = fmt::format("statics[{}]", i);
+    if (!one.tigris_bucket.empty()) {
+      top.report().warn(tables[i]->place, path + ".tigris_bucket",
+                        "buckets are not served: these requests go to the app; write a guest_path");
+      continue;
+    }
+    one.folder = place_below(app.rooster.directory, one.guest_path);
+    if (!one.folder.empty()) continue;
+    top.report().warn(tables[i]->place, path + ".guest_path",
+                      fmt::format("\"{}\" is not a folder below {}: these requests go to the app; "
+                                  "write one from there on, such as \"public\"",
+                                  one.guest_path, app.rooster.directory));
+  }
+}
+
 void read_build(TableReader& top, AppConfig& app) {
   const Node* const build = top.table("build");
   if (build == nullptr) return;
@@ -278,6 +306,7 @@ ParsedApp parse_app(std::string_view text, const std::string& file, std::string_
   read_services(top, app);
   read_top_level_checks(top, app);
   read_rooster_table(top, app, parsed.places);
+  place_statics(top, app);
   read_platform_tables(top);
   top.finish();
   if (!report.failed()) warn_of_contradictions(*document, app, report);

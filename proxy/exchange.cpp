@@ -19,6 +19,7 @@
 #include "proxy/pace.hpp"
 #include "proxy/record_exchange.hpp"
 #include "proxy/relay.hpp"
+#include "proxy/serve_static.hpp"
 #include "proxy/tunnel.hpp"
 #include "proxy/worker_context.hpp"
 
@@ -49,6 +50,7 @@ class Exchange final : private Claimant {
  private:
   Result<bool> vet();
   Result<bool> route();
+  Task<bool> answer_from_statics();
   Task<> connect();
   Task<> relay();
   Task<> tunnel();
@@ -96,6 +98,9 @@ class Exchange final : private Claimant {
 Task<ExchangeEnd> Exchange::run() {
   Result<bool> answered = vet();
   if (answered && !*answered) answered = route();
+  if (answered && !*answered && !claim_.view()->config->statics.empty()) {
+    answered = co_await answer_from_statics();
+  }
   if (!answered) {
     refuse(answered.error());
   } else if (!*answered) {
@@ -182,6 +187,19 @@ Result<bool> Exchange::route() {
     return true;
   }
   return false;
+}
+
+Task<bool> Exchange::answer_from_statics() {
+  auto answered = co_await serve_static({.context = context_,
+                                         .client = client_,
+                                         .waiter = waiter_,
+                                         .head = *head_,
+                                         .app = *claim_.view()->config,
+                                         .options = route_.port->http_options,
+                                         .request_id = id_.view()},
+                                        facts_);
+  if (answered && *answered) end_.keep_alive = client_.keeps_alive();
+  co_return answered;
 }
 
 // ---- 3: a ready machine, and a claim on it

@@ -15,6 +15,7 @@
 #include "proxy/request_id.hpp"
 #include "proxy/response_head.hpp"
 #include "proxy/router.hpp"
+#include "proxy/static_file.hpp"
 #include "proxy/upstream_pool.hpp"
 
 #include <array>
@@ -107,6 +108,8 @@ struct WorkerContext {
   HeadPool heads;
   Scratch scratch;
   EncoderStock encoders;
+  Background background;  ///< for what may wait for a disk
+  StaticFiles statics;
   std::shared_ptr<const EdgeSettings> settings;
   /// Indexed by AppId; each with a control block of this worker's own, so that pinning one never
   /// contends.

@@ -183,6 +183,7 @@ Edge::Edge(std::size_t max_clients)
               .access_log = ring_,
               .request_ids = ids_,
               .budget = budget,
+              .background = [this](auto work) { loop.post(std::move(work)); },
               .settings = std::make_shared<EdgeSettings>(
                   EdgeSettings{.region = "gru", .domain = "app.dev"})} {
   app.name = "hello";
