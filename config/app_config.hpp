@@ -140,6 +140,18 @@ struct WakePolicy {
   friend bool operator==(const WakePolicy&, const WakePolicy&) = default;
 };
 
+/// Requests that belong together go to one machine, while it can take them.
+struct Affinity {
+  enum class Kind : std::uint8_t {
+    None,
+    Cookie,  ///< ours, of this name: it holds the machine
+    Header,  ///< equal values of this field meet at one machine
+  };
+  Kind kind = Kind::None;
+  std::string name;
+  friend bool operator==(const Affinity&, const Affinity&) = default;
+};
+
 /// The [rooster] table: what fly.toml can't say.
 struct RoosterTable {
   std::optional<DriverKind> driver;
@@ -159,6 +171,7 @@ struct RoosterTable {
       tunnel_idle;          ///< cut a WebSocket or TCP session this long silent
   bool half_close = false;  ///< a client's half-close while waiting is not "gone"
   bool notify = false;      ///< readiness by NOTIFY_SOCKET READY=1
+  Affinity affinity;
   WakePolicy wake;
   friend bool operator==(const RoosterTable&, const RoosterTable&) = default;
 };

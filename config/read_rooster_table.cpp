@@ -158,6 +158,29 @@ void read_wake(TableReader& reader, WakePolicy& wake) {
   inner.finish();
 }
 
+void read_affinity(TableReader& reader, Affinity& affinity) {
+  const Node* const table = reader.table("affinity");
+  if (table == nullptr) return;
+  TableReader inner(*table, reader.path("affinity"), reader.report(), Severity::Error);
+  std::string header;
+  inner.read("cookie", affinity.name);
+  inner.read("header", header);
+  affinity.kind = header.empty() ? Affinity::Kind::Cookie : Affinity::Kind::Header;
+  const bool is_one = affinity.name.empty() != header.empty();
+  if (!header.empty()) affinity.name = header;
+  // Letters, digits and dashes are a name everywhere, in a cookie and in a field.
+  const bool is_name = std::ranges::all_of(affinity.name, [](char c) {
+    const char lower = static_cast<char>(c | 0x20);
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  });
+  if (!is_one || !is_name || affinity.name.size() > 64) {
+    inner.report().error(table->place, reader.path("affinity"),
+                         "one name of letters, digits and dashes is needed; write "
+                         "{ cookie = \"machine\" } or { header = \"X-Room\" }");
+  }
+  inner.finish();
+}
+
 }  // namespace
 
 void read_rooster_table(TableReader& top, AppConfig& app, NamePlaces& places) {
@@ -190,6 +213,7 @@ void read_rooster_table(TableReader& top, AppConfig& app, NamePlaces& places) {
       to.tunnel_idle = tunnel_idle;
     reader.read("half_close", to.half_close);
     reader.read("notify", to.notify);
+    read_affinity(reader, to.affinity);
     read_wake(reader, to.wake);
     reader.finish();
   }

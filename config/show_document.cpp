@@ -240,6 +240,12 @@ Node rooster_table(const AppConfig& app) {
   put(table, "wake_timeout", duration_node(own.wake_timeout));
   if (own.tunnel_idle) put(table, "tunnel_idle", duration_node(*own.tunnel_idle));
   put(table, "half_close", boolean_node(own.half_close));
+  if (own.affinity.kind != Affinity::Kind::None) {
+    Node affinity;
+    const bool is_cookie = own.affinity.kind == Affinity::Kind::Cookie;
+    put(affinity, is_cookie ? "cookie" : "header", text_node(own.affinity.name));
+    put(table, "affinity", std::move(affinity));
+  }
   put(table, "notify", boolean_node(own.notify));
   Node wake;
   put_filled(wake, "allow_paths", own.wake.allow_paths);

@@ -61,6 +61,12 @@ inline constexpr std::size_t kStaticKeptBytes = 64 * 1024;
 inline constexpr auto kStaticLookAgain = 1s;
 inline constexpr auto kStaticTimeout = 10s;
 
+// Statics, of one worker: files known, and up to which size one is kept in memory.
+inline constexpr std::size_t kStaticFiles = 128;
+inline constexpr std::size_t kStaticKeptBytes = 64 * 1024;
+inline constexpr auto kStaticLookAgain = 1s;
+inline constexpr auto kStaticTimeout = 10s;
+
 // Shares of the descriptor budget (of RLIMIT_NOFILE's hard limit), in percent.
 inline constexpr std::size_t kClientShare = 78;
 inline constexpr std::size_t kUpstreamShare = 14;

@@ -11,6 +11,7 @@
 // Steps 3 to 6 repeat only while may_retry() says so. Every error leaves by refuse(), then 7.
 #include "proxy/exchange.hpp"
 
+#include "proxy/affinity.hpp"
 #include "proxy/connect_machine.hpp"
 #include "proxy/error_response.hpp"
 #include "proxy/grpc.hpp"
@@ -244,6 +245,8 @@ Steering Exchange::steering() const {
         break;
     }
   }
+  const config::Affinity& affinity = claim_.view()->config->rooster.affinity;
+  if (affinity.kind != config::Affinity::Kind::None) add_affinity(affinity, *head_, wishes);
   return wishes;
 }
 
@@ -296,6 +299,12 @@ Forwarding Exchange::forwarding() {
 Task<> Exchange::relay() {
   std::string timing;
   if (claim_.did_wait()) timing = wake_timing(*claim_.machine(), started_, claim_.waited());
+  std::string cookie;
+  const config::Affinity& affinity = claim_.view()->config->rooster.affinity;
+  if (affinity.kind != config::Affinity::Kind::None) {
+    cookie = affinity_cookie(affinity, *head_, claim_.machine()->id.value,
+                             is_https(*head_, forwarding()));
+  }
   Relay relay({.context = context_,
                .client = client_,
                .upstream = *upstream_,
@@ -303,7 +312,8 @@ Task<> Exchange::relay() {
                .head = *head_,
                .options = route_.port->http_options,
                .request_id = id_.view(),
-               .wake_timing = timing},
+               .wake_timing = timing,
+               .set_cookie = cookie},
               facts_);
   auto done = co_await relay.run(forwarding());
   if (done && !facts_.is_upgrade) release();

@@ -16,6 +16,7 @@ using machines::MachineView;
 struct Rank {
   bool failing = false;
   std::uint32_t region = 0;
+  std::uint64_t distance = 0;
   bool over_soft = false;
   std::uint32_t in_flight = 0;
   friend auto operator<=>(const Rank&, const Rank&) = default;
@@ -44,6 +45,19 @@ std::optional<std::uint32_t> rank_region(const MachineView& machine, const Steer
   }
   // More regions than any list can name stand before these two.
   return machine.region == steering.own_region ? UINT32_MAX - 1 : UINT32_MAX;
+}
+
+// How far `machine` is from these requests: with a machine gone, only its own ones move.
+std::uint64_t distance_to(const MachineView& machine, std::string_view together) {
+  if (together.empty()) return 0;
+  std::uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a, then a mixing so that every bit counts
+  for (const std::string_view part : {together, std::string_view(machine.id.value)}) {
+    for (const char c : part) {
+      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
+    }
+  }
+  hash = (hash ^ (hash >> 33)) * 0xFF51AFD7ED558CCDu;
+  return hash ^ (hash >> 33);
 }
 
 bool is_candidate(const AppView& view, const MachineView& machine, const config::Service& service,
@@ -89,6 +103,7 @@ std::expected<std::size_t, NoMachine> pick_machine(const AppView& view,
     }
     const Rank rank{.failing = !machine.checks_passing,
                     .region = *region,
+                    .distance = distance_to(machine, steering.together),
                     .over_soft = word.in_flight >= service.concurrency.soft_limit,
                     .in_flight = word.in_flight};
     if (best && rank > best_rank) continue;

@@ -36,6 +36,7 @@ struct Steering {
   std::string_view prefer_instance = {};  ///< Fly-Prefer-Instance-Id
   std::string_view force_instance = {};   ///< Fly-Force-Instance-Id
   std::string_view force_group = {};      ///< process group
+  std::string_view together = {};         ///< equal ones meet at one machine (rendezvous hashing)
 };
 
 enum class NoMachine : std::uint8_t {
@@ -45,8 +46,9 @@ enum class NoMachine : std::uint8_t {
 };
 
 /// Index into view.machines, or why there is none. In this order: not tried, checks passing (all
-/// failing: any), region, load bucket [0, soft) before [soft, hard), least loaded; `random` decides
-/// between equals. A machine at its hard limit, or one whose word is closed, is never picked.
+/// failing: any), region, `together`, load bucket [0, soft) before [soft, hard), least loaded;
+/// `random` decides between equals. A machine at its hard limit, or one whose word is closed, is
+/// never picked.
 std::expected<std::size_t, NoMachine> pick_machine(const machines::AppView& view,
                                                    const config::Service& service,
                                                    const PickHistory& tried, std::uint64_t random,

@@ -29,6 +29,7 @@ Relay::Relay(const RelaySetup& setup, RelayFacts& facts)
       options_(setup.options),
       request_id_(setup.request_id),
       wake_timing_(setup.wake_timing),
+      set_cookie_(setup.set_cookie),
       facts_(facts),
       is_call_(!grpc_type(setup.head).empty()) {}
 
@@ -111,6 +112,10 @@ Result<bool> Relay::pump_head() {
   facts_.status = response.status;
   const Framing body = response.body;
   const std::size_t head_bytes = response.head_bytes;
+  if (!set_cookie_.empty() && response.field_count < limits::kMaxFields) {
+    response.field_storage[response.field_count++] = {"Set-Cookie", set_cookie_,
+                                                      FieldKind::SetCookie};
+  }
   if (options_.compress.value_or(false)) {
     compression_ =
         Compression::begin(context_.encoders, head_, response, options_.response_headers);

@@ -31,6 +31,7 @@ struct RelaySetup {
   std::string_view request_id;
   std::string_view
       wake_timing;  ///< Server-Timing of the wake this request waited for; "": it did not
+  std::string_view set_cookie = {};  ///< session affinity's, beside the app's own; "": none
 };
 
 /// How far one attempt has come; the exchange decides by it what an error means.
@@ -91,6 +92,7 @@ class Relay {
   const config::HttpOptions& options_;
   const std::string_view request_id_;
   const std::string_view wake_timing_;
+  const std::string_view set_cookie_;
   RelayFacts& facts_;
   const bool is_call_;  // gRPC's
   TimePoint last_progress_{};

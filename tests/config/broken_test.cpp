@@ -98,6 +98,8 @@ const Broken kBroken[] = {
      ":2:23: rooster.hostnames[1]: \"b..com\" is not a host name"},
     {"[rooster]\nhostnames = ['a.com', 'A.com']\n",
      ":2:23: rooster.hostnames[1]: \"a.com\" is given twice"},
+    {"[rooster]\naffinity = { cookie = 'a', header = 'b' }\n",
+     ":2:12: rooster.affinity: one name of letters, digits and dashes is needed"},
     {"[rooster]\nmachines = { gru = 'two' }\n",
      ":2:20: rooster.machines.gru: text is not accepted here; write a whole number"},
     {"[rooster]\nmachines = { GRU = 2 }\n", ":2:14: rooster.machines.GRU: \"GRU\" is not a region"},

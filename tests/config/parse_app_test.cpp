@@ -355,6 +355,7 @@ wake_timeout = 90
 tunnel_idle = "1h"
 half_close = true
 notify = true
+affinity = { cookie = "at" }
 [rooster.wake]
 allow_paths = ["/api/*"]
 allow_methods = ["get"]
@@ -373,6 +374,7 @@ deny_ranges = ["10.0.0.0/8", "fe80::/10"]
   EXPECT_EQ(own.wake_timeout, 90s);
   EXPECT_EQ(own.tunnel_idle, 1h);
   EXPECT_TRUE(own.half_close && own.notify);
+  EXPECT_EQ(own.affinity, (Affinity{Affinity::Kind::Cookie, "at"}));
   EXPECT_EQ(own.wake.allow_methods, Texts{"GET"});
   EXPECT_TRUE(own.wake.has_request_rule());
 }
