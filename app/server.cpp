@@ -247,7 +247,10 @@ std::optional<PrivateSide> Server::private_side(WorkerId worker,
                                                 std::vector<Descriptor>& listeners) {
   if (!private_network_) return std::nullopt;
   PrivateSide side;
-  if (worker.value < listeners.size()) side.listener = std::move(listeners[worker.value]);
+  // A predecessor may have had more workers: the kernel spreads connections over all of them.
+  for (std::size_t i = worker.value; i < listeners.size(); i += worker_count()) {
+    side.listeners.push_back(std::move(listeners[i]));
+  }
   side.order = [this, worker](proxy::SocketOrder order) {
     loop_.post([this, worker, order = std::move(order)]() mutable {
       private_network_->order(worker, std::move(order));

@@ -74,7 +74,7 @@ Result<> Worker::start(std::vector<ListenSocket> sockets) {
     proxy::PrivateListener::Options options;
     options.hand_over = shared_.private_side->hand_over;
     private_listener_ = std::make_unique<proxy::PrivateListener>(
-        *context_, listening_, std::move(shared_.private_side->listener), std::move(options));
+        *context_, std::move(shared_.private_side->listeners), std::move(options));
   }
   tls_->set_on_hello([this](std::string_view sni, int fd) { prewake(sni, fd); });
   sweeper_ = std::make_unique<Waiter>(listening_);
@@ -91,7 +91,7 @@ void Worker::open() {
   loop_.post([this] {
     if (context_->draining) return;
     for (auto& listener : listeners_) listening_.spawn(listener->accept_loop());
-    if (private_listener_) listening_.spawn(private_listener_->accept_loop());
+    if (private_listener_) private_listener_->start(listening_);
   });
 }
 

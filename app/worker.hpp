@@ -33,7 +33,8 @@ struct ListenSocket {
 
 /// A worker's part of the private network.
 struct PrivateSide {
-  Descriptor listener;  ///< transparent: getsockname() is where the connection was sent
+  /// Transparent: getsockname() is where the connection was sent.
+  std::vector<Descriptor> listeners;
   /// Asks for sockets in a machine's namespace or the hub; deliver() brings them.
   std::function<void(proxy::SocketOrder)> order;
   /// A request to the private API that is no CONNECT.

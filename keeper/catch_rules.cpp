@@ -17,8 +17,10 @@ constexpr std::string_view kTable = "rooster";
 constexpr std::uint16_t kDnsPort = 53;
 constexpr std::uint16_t kApiPort = 4280;
 constexpr std::uint8_t kTcp = IPPROTO_TCP, kUdp = IPPROTO_UDP;
-constexpr std::uint32_t kLoopback = 1;           // lo's index in every namespace
-constexpr std::uint64_t kAnswersPerSecond = 10;  // "unreachable", so that nobody is flooded by us
+constexpr std::uint32_t kLoopback = 1;  // lo's index in every namespace
+// "Unreachable", to one peer or machine: nobody is flooded by us, and nobody's flood takes
+// another's answers.
+constexpr std::uint64_t kAnswersPerSecond = 10;
 
 // One transaction is one message, which has to fit the socket's buffer (212 kB).
 constexpr std::size_t kKeysPerCommit = 1024;
@@ -33,6 +35,9 @@ constexpr std::array<std::uint8_t, 16> kMachineDns = {0xFD, 0xAA, 0, 0, 0, 0, 0,
 // fdaa:<net>::3, whatever the network.
 constexpr std::array<std::uint8_t, 16> kInfraMask = {
     0xFF, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF};
+// A peer's /120 (core/private_address.hpp); a machine's address lies alone in its own.
+constexpr std::array<std::uint8_t, 16> kSourceMask = {
+    0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0};
 constexpr std::array<std::uint8_t, 4> kHubV4 = {172, 19, 0, 1};
 
 template <class Bytes>
@@ -75,12 +80,16 @@ void add_refusals(NftBatch& batch) {
   NftRule(batch, "refuse").reset();
   NftRule(batch, "refuse")
       .is_protocol(IPPROTO_UDP)
-      .at_most_per_second(kAnswersPerSecond)
+      .at_most_each("refused", bytes_of(kSourceMask), kAnswersPerSecond)
+      .port_unreachable();
+  NftRule(batch, "refuse")
+      .is_protocol(IPPROTO_UDP)
+      .at_most_each_v4("refused4", kAnswersPerSecond)
       .port_unreachable();
   NftRule(batch, "refuse")
       .is_ipv6()
       .icmp_type_is(ICMP6_ECHO_REQUEST)
-      .at_most_per_second(kAnswersPerSecond)
+      .at_most_each("refused", bytes_of(kSourceMask), kAnswersPerSecond)
       .unreachable(ICMP6_DST_UNREACH_ADDR);
   NftRule(batch, "refuse").drop();
 }
@@ -181,6 +190,8 @@ int CatchRules::install(std::uint32_t tun) {
   batch.add_set("sources", kInterfaceType << kTypeBits | kAddressType, 20);
   batch.add_set("sources4", kInterfaceType << kTypeBits | kAddressV4Type, 8);
   batch.add_set("networks", kInterfaceType, 12);
+  batch.add_counting_set("refused", kAddressType, 16);
+  batch.add_counting_set("refused4", kAddressV4Type, 4);
   for (const std::string_view chain : {"refuse", "egress", "private"}) batch.add_chain(chain);
   batch.add_arrival_chain("arrive");
   add_refusals(batch);

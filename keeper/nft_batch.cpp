@@ -17,8 +17,10 @@
 namespace rooster::keeper {
 namespace {
 
-constexpr std::size_t kElementsPerMessage = 512;  // an attribute's length has 16 bits
-constexpr std::int32_t kArrivalPriority = -150;   // mangle: before the routing decision
+constexpr std::size_t kElementsPerMessage = 512;        // an attribute's length has 16 bits
+constexpr std::int32_t kArrivalPriority = -150;         // mangle: before the routing decision
+constexpr std::uint64_t kCountedMilliseconds = 10'000;  // a silent source is forgotten after these
+constexpr std::uint32_t kMaxCounted = 65'536;
 constexpr std::uint32_t kFirst = NFT_REG_1;
 constexpr std::uint32_t kSecondWord = NFT_REG32_01;
 constexpr std::uint32_t kAfterAddress = NFT_REG_2;
@@ -52,10 +54,24 @@ void NftBatch::add_table() {
 }
 
 void NftBatch::add_set(std::string_view name, std::uint32_t key_type, std::uint32_t key_bytes) {
+  begin_set(name, key_type, key_bytes, 0);
+}
+
+void NftBatch::add_counting_set(std::string_view name, std::uint32_t key_type,
+                                std::uint32_t key_bytes) {
+  begin_set(name, key_type, key_bytes, NFT_SET_EVAL | NFT_SET_TIMEOUT);
+  batch_.attribute(NFTA_SET_TIMEOUT, htobe64(kCountedMilliseconds));
+  batch_.open(NFTA_SET_DESC);
+  batch_.attribute(NFTA_SET_DESC_SIZE, htonl(kMaxCounted));
+  batch_.close();
+}
+
+void NftBatch::begin_set(std::string_view name, std::uint32_t key_type, std::uint32_t key_bytes,
+                         std::uint32_t flags) {
   begin(NFT_MSG_NEWSET, NLM_F_CREATE);
   batch_.attribute(NFTA_SET_TABLE, table_);
   batch_.attribute(NFTA_SET_NAME, name);
-  batch_.attribute(NFTA_SET_FLAGS, std::uint32_t{0});
+  batch_.attribute(NFTA_SET_FLAGS, htonl(flags));
   batch_.attribute(NFTA_SET_KEY_TYPE, htonl(key_type));
   batch_.attribute(NFTA_SET_KEY_LEN, htonl(key_bytes));
   batch_.attribute(NFTA_SET_ID, htonl(++sets_));
@@ -336,14 +352,37 @@ NftRule& NftRule::network_in(std::string_view set) {
   return *this;
 }
 
-NftRule& NftRule::at_most_per_second(std::uint64_t count) {
-  open("limit");
-  batch_.attribute(NFTA_LIMIT_RATE, htobe64(count));
-  batch_.attribute(NFTA_LIMIT_UNIT, htobe64(1));
-  number(NFTA_LIMIT_BURST, static_cast<std::uint32_t>(count));
-  number(NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
-  close();
+NftRule& NftRule::at_most_each(std::string_view set, std::span<const std::byte> bits,
+                               std::uint64_t count) {
+  is_ipv6();
+  load_payload(NFT_PAYLOAD_NETWORK_HEADER, kSourceV6, 16, kFirst);
+  mask(bits);
+  count_in(set, count);
   return *this;
+}
+
+NftRule& NftRule::at_most_each_v4(std::string_view set, std::uint64_t count) {
+  is_ipv4();
+  load_payload(NFT_PAYLOAD_NETWORK_HEADER, kSourceV4, 4, kFirst);
+  count_in(set, count);
+  return *this;
+}
+
+void NftRule::count_in(std::string_view set, std::uint64_t per_second) {
+  open("dynset");
+  batch_.attribute(NFTA_DYNSET_SET_NAME, set);
+  number(NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+  number(NFTA_DYNSET_SREG_KEY, kFirst);
+  batch_.open(NFTA_DYNSET_EXPR);
+  batch_.attribute(NFTA_EXPR_NAME, std::string_view("limit"));
+  batch_.open(NFTA_EXPR_DATA);
+  batch_.attribute(NFTA_LIMIT_RATE, htobe64(per_second));
+  batch_.attribute(NFTA_LIMIT_UNIT, htobe64(1));
+  number(NFTA_LIMIT_BURST, static_cast<std::uint32_t>(per_second));
+  number(NFTA_LIMIT_TYPE, NFT_LIMIT_PKTS);
+  batch_.close();
+  batch_.close();
+  close();
 }
 
 void NftRule::accept() {

@@ -21,6 +21,8 @@ class NftBatch {
   void add_table();
   /// `key_type`: only for people who list the rules.
   void add_set(std::string_view name, std::uint32_t key_type, std::uint32_t key_bytes);
+  /// Its elements come and go with the packets that at_most_each() counts; only so many.
+  void add_counting_set(std::string_view name, std::uint32_t key_type, std::uint32_t key_bytes);
   void add_chain(std::string_view name);
   /// A chain of the prerouting hook that drops what it doesn't decide.
   void add_arrival_chain(std::string_view name);
@@ -35,6 +37,8 @@ class NftBatch {
  private:
   friend class NftRule;
   void begin(std::uint16_t type, std::uint16_t flags);
+  void begin_set(std::string_view name, std::uint32_t key_type, std::uint32_t key_bytes,
+                 std::uint32_t flags);
   void change_elements(std::uint16_t type, std::string_view set, const std::vector<NftKey>& keys);
 
   std::string_view table_;
@@ -70,7 +74,9 @@ class NftRule {
   NftRule& source_not_in(std::string_view set);     ///< interface . IPv6 source
   NftRule& source_v4_not_in(std::string_view set);  ///< interface . IPv4 source
   NftRule& network_in(std::string_view set);        ///< interface . first 48 bits of destination
-  NftRule& at_most_per_second(std::uint64_t count);
+  /// Of one source: `bits` of its IPv6 address, or its IPv4 address. `set`: where it is counted.
+  NftRule& at_most_each(std::string_view set, std::span<const std::byte> bits, std::uint64_t count);
+  NftRule& at_most_each_v4(std::string_view set, std::uint64_t count);
 
   void accept();
   void drop();
@@ -92,6 +98,7 @@ class NftRule {
   void load_meta(std::uint32_t key, std::uint32_t to);
   void load_payload(std::uint32_t base, std::uint32_t offset, std::uint32_t size, std::uint32_t to);
   void compare(std::uint32_t operation, std::span<const std::byte> value);
+  void count_in(std::string_view set, std::uint64_t per_second);
   void look_up(std::string_view set, bool inverted);
   void mask(std::span<const std::byte> mask);
   void put(std::uint32_t to, std::span<const std::byte> value);

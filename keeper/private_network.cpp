@@ -12,8 +12,6 @@
 namespace rooster::keeper {
 namespace {
 
-constexpr int kMaxRestarts = 16;  // a hub that dies of its requests is not started for ever
-
 Descriptor copy_of(const Descriptor& from) {
   return Descriptor(from ? ::fcntl(from.get(), F_DUPFD_CLOEXEC, 3) : -1);
 }
@@ -126,17 +124,24 @@ void PrivateNetwork::on_readable() {
   process_->client().on_readable();  // closed: it has died, and its exit is about to be seen
 }
 
-bool PrivateNetwork::on_exit(pid_t pid) {
+bool PrivateNetwork::on_exit(pid_t pid, TimePoint now) {
   if (!process_ || process_->pid() != pid) return false;
   process_->release();
   on_readable();  // what it said last; then everything asked of it fails
-  if (is_set_up_ && ++restarts_ <= kMaxRestarts) {
-    restart();
-    return true;
+  if (is_set_up_) {
+    restart_at_ = restarts_.take(now);
+    advance(now);
+  } else {
+    process_.reset();
   }
-  process_.reset();
-  is_set_up_ = false;
   return true;
+}
+
+// A hub that dies of its requests is not started as fast as it can die.
+void PrivateNetwork::advance(TimePoint now) {
+  if (now < restart_at_) return;
+  restart_at_ = kNever;
+  restart();
 }
 
 void PrivateNetwork::restart() {

@@ -5,6 +5,7 @@
 #include "keeper/hub_process.hpp"
 #include "keeper/outbox.hpp"
 #include "keeper/poller.hpp"
+#include "keeper/restart_budget.hpp"
 
 #include <functional>
 #include <map>
@@ -36,8 +37,10 @@ class PrivateNetwork {
   int user_namespace() const { return process_ ? process_->user_namespace() : -1; }
 
   void on_readable();
-  /// True: it was the hub process, and another one serves in its place.
-  bool on_exit(pid_t pid);
+  /// True: it was the hub process, and another one serves in its place, now or when it is due.
+  bool on_exit(pid_t pid, TimePoint now);
+  void advance(TimePoint now);
+  TimePoint next_due() const { return restart_at_; }
   void on_server_gone() { ++server_; }
 
  private:
@@ -55,7 +58,8 @@ class PrivateNetwork {
   Outbox& outbox_;
   std::optional<HubProcess> process_;
   bool is_set_up_ = false;
-  int restarts_ = 0;
+  RestartBudget restarts_;
+  TimePoint restart_at_ = kNever;
   Hub hub_;
   HubReady ready_;  // ours; servers get copies
   std::map<std::string, Machine> machines_;

@@ -120,7 +120,7 @@ void Supervisor::reap(TimePoint now) {
     siginfo_t reaped = {};
     ::waitid(P_PID, static_cast<id_t>(exit.si_pid), &reaped, WEXITED | WNOHANG);
     if (is_server) on_server_exit(exit, now);
-    if (!is_known && network_.on_exit(exit.si_pid)) log_.error("the hub process has died");
+    if (!is_known && network_.on_exit(exit.si_pid, now)) log_.error("the hub process has died");
   }
 }
 
@@ -265,6 +265,7 @@ void Supervisor::advance(TimePoint now) {
   }
   machines_.advance(now);
   execs_.advance(now);
+  network_.advance(now);
   outbox_.flush();
   if (server_.channel)
     poller_.set_wants_io(server_.channel.get(), Source::Channel, !outbox_.is_full(),
@@ -273,7 +274,7 @@ void Supervisor::advance(TimePoint now) {
 
 TimePoint Supervisor::next_due(TimePoint now) const {
   return std::min({restart_at_, orphaned_until_, kill_server_at_, leave_at_,
-                   machines_.next_due(now), execs_.next_due()});
+                   machines_.next_due(now), execs_.next_due(), network_.next_due()});
 }
 
 bool Supervisor::is_done(TimePoint now) const {

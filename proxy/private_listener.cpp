@@ -98,33 +98,38 @@ class PrivateListener::Place : public Link {
   bool counts_as_client_ = true;
 };
 
-PrivateListener::PrivateListener(WorkerContext& context, TaskGroup& group, Descriptor fd,
+PrivateListener::PrivateListener(WorkerContext& context, std::vector<Descriptor> listeners,
                                  Options options)
-    : context_(context), options_(std::move(options)), waiter_(group) {
+    : context_(context), options_(std::move(options)), listeners_(std::move(listeners)) {
   if (options_.max_per_network == 0) {
     options_.max_per_network = context.budget.max_clients * limits::kNetworkShare / 100;
   }
-  if (!fd) return;
-  pollable_ = std::make_unique<Pollable>(context.loop, std::move(fd),
-                                         Pollable::kReadable | Pollable::kWritable);
+}
+
+void PrivateListener::start(TaskGroup& group) {
+  for (Descriptor& fd : std::exchange(listeners_, {})) {
+    doors_.push_back(std::make_unique<Door>(context_.loop, group, std::move(fd)));
+    group.spawn(accept_loop(*doors_.back()));
+  }
 }
 
 void PrivateListener::stop() {
   stopped_ = true;
-  waiter_.notify();
+  for (auto& door : doors_) door->waiter.notify();
 }
 
 // ---- 1
 
-Task<> PrivateListener::accept_loop() {
+Task<> PrivateListener::accept_loop(Door& door) {
+  Pollable& listener = door.pollable;
   int rest = kMostRest;  // those whose handshake is done when stop() comes are still ours
-  while (pollable_ && rest > 0) {
+  while (rest > 0) {
     int accepted = 0;
     bool is_full = false;
     for (; accepted < kAcceptsPerTurn; ++accepted) {
       sockaddr_storage from{};
       socklen_t size = sizeof from;
-      Descriptor fd(::accept4(pollable_->fd(), reinterpret_cast<sockaddr*>(&from), &size,
+      Descriptor fd(::accept4(listener.fd(), reinterpret_cast<sockaddr*>(&from), &size,
                               SOCK_NONBLOCK | SOCK_CLOEXEC));
       if (fd) {
         sockaddr_storage to{};
@@ -134,7 +139,7 @@ Task<> PrivateListener::accept_loop() {
         continue;
       }
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        pollable_->clear(Pollable::kReadable);
+        listener.clear(Pollable::kReadable);
         if (stopped_) rest = 0;
         break;
       }
@@ -147,13 +152,14 @@ Task<> PrivateListener::accept_loop() {
     if (stopped_) rest = is_full ? 0 : rest - accepted;
     if (rest <= 0) break;
     if (is_full) {
-      co_await waiter_.wait(context_.loop.now() + limits::kTick);
+      co_await door.waiter.wait(context_.loop.now() + limits::kTick);
       continue;
     }
-    if (accepted == kAcceptsPerTurn) waiter_.notify();  // the sessions have their turn in between
-    co_await waiter_.wait(kNever, {pollable_.get(), Pollable::kReadable});
+    if (accepted == kAcceptsPerTurn)
+      door.waiter.notify();  // the sessions have their turn in between
+    co_await door.waiter.wait(kNever, {&listener, Pollable::kReadable});
   }
-  if (pollable_) pollable_->close();
+  listener.close();
   co_return {};
 }
 

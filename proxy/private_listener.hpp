@@ -15,6 +15,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace rooster::proxy {
 
@@ -41,12 +43,11 @@ class PrivateListener {
     std::function<void(Descriptor, PrivateSource)> serve_dns{};
   };
 
-  /// `fd`: the transparent listener, non-blocking; none where connections come by serve() alone.
-  /// accept_loop() runs in `group`.
-  PrivateListener(WorkerContext& context, TaskGroup& group, Descriptor fd, Options options);
+  /// `listeners`: transparent, non-blocking; none where connections come by serve() alone.
+  PrivateListener(WorkerContext& context, std::vector<Descriptor> listeners, Options options);
 
-  /// Accepts until stop().
-  Task<> accept_loop();
+  /// Accepts in `group` until stop(). Once.
+  void start(TaskGroup& group);
   void stop();
 
   /// Serves one connection to its end, in WorkerContext::sessions.
@@ -68,6 +69,15 @@ class PrivateListener {
  private:
   /// What one connection holds while it lives.
   class Place;
+  /// One of the listeners.
+  struct Door {
+    Door(Loop& loop, TaskGroup& group, Descriptor fd)
+        : pollable(loop, std::move(fd), Pollable::kReadable | Pollable::kWritable), waiter(group) {}
+    Pollable pollable;
+    Waiter waiter;
+  };
+
+  Task<> accept_loop(Door& door);
 
   void admit(PrivateAccepted accepted, const PrivateSource& source, const PrivateTarget& target);
   bool enter(const PrivateSource& source);
@@ -81,8 +91,8 @@ class PrivateListener {
   WorkerContext& context_;
   Options options_;
   PrivateTable table_;
-  std::unique_ptr<Pollable> pollable_;
-  Waiter waiter_;
+  std::vector<Descriptor> listeners_;  // until start()
+  std::vector<std::unique_ptr<Door>> doors_;
   Link places_;  // every Place
   std::size_t connections_ = 0;
   bool stopped_ = false;

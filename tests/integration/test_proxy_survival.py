@@ -148,6 +148,8 @@ def test_a_thousand_short_connections_and_five_hundred_at_once(make_village, sta
     took = time.monotonic() - began
     print(f"1000 short connections by {stack}: {took:.2f} s")
     assert not failed, (len(failed), proxy.lines)
+    # As fast as they come: none was turned away and tried again.
+    assert village.node.metric("rooster_faults_total", fault="peer_limit") == 0
     with contextlib.ExitStack() as open_ones:
         all_of_them = [open_ones.enter_context(connect(proxy.port)) for _ in range(500)]
         for sock in all_of_them:

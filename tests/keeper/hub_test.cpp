@@ -334,6 +334,38 @@ TEST_F(HubTest, OnlyKnownAddressesAnswerPings) {
             std::pair(ICMP6_DST_UNREACH, ICMP6_DST_UNREACH_ADDR));
 }
 
+TEST_F(HubTest, APeersFloodTakesNoOtherPeersAnswers) {
+  constexpr std::string_view kNothing = "fdaa:0:33:dead:beef::77";
+  Catch change;
+  change.add_peers = {{address("fdaa:0:33:a7b:1:0:a:200"), 120}};
+  call<Done>(std::move(change));
+  // From every address of the one peer: they are one source.
+  for (int i = 0; i < 2000; ++i) {
+    const auto flood = ping_packet(
+        address("fdaa:0:33:a7b:1:0:a:1" + std::string(1, "0123456789abcdef"[i % 16]) + "1"),
+        address(kNothing));
+    ASSERT_EQ(::write(ready_.tun.get(), flood.data(), flood.size()),
+              static_cast<ssize_t>(flood.size()));
+  }
+  const IpAddress quiet = address("fdaa:0:33:a7b:1:0:a:202");
+  const auto question = ping_packet(quiet, address(kNothing));
+  ASSERT_GT(::write(ready_.tun.get(), question.data(), question.size()), 0);
+  int to_flooder = 0;
+  bool is_quiet_told = false;
+  std::array<std::uint8_t, 2048> answer;
+  while (!is_quiet_told && is_ready(ready_.tun.get(), POLLIN)) {
+    const ssize_t size = ::read(ready_.tun.get(), answer.data(), answer.size());
+    if (size < 48 || answer[6] != IPPROTO_ICMPV6 || answer[40] != ICMP6_DST_UNREACH) continue;
+    std::array<std::uint8_t, 16> to;
+    std::copy_n(answer.begin() + 24, 16, to.begin());
+    is_quiet_told = IpAddress::from_bytes(to) == quiet;
+    to_flooder += is_quiet_told ? 0 : 1;
+  }
+  EXPECT_TRUE(is_quiet_told);
+  EXPECT_GE(to_flooder, 1);
+  EXPECT_LT(to_flooder, 500);
+}
+
 TEST_F(HubTest, AnotherProcessTakesOverWhereOneWasKilled) {
   ::kill(hub_->pid(), SIGKILL);
   ::waitpid(hub_->release(), nullptr, 0);

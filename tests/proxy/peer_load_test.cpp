@@ -31,6 +31,23 @@ TEST(PeerLoad, BoundsNewConnectionsASecond) {
   EXPECT_TRUE(load.try_open(kStart + 60s));
 }
 
+TEST(PeerLoad, AThousandShortConnectionsASecondHoldAndAFloodDoesNot) {
+  PeerLoad load;
+  for (int i = 0; i < 10'000; ++i) {
+    ASSERT_TRUE(load.try_open(kStart + i * 1ms)) << "connection " << i;
+    load.close();
+  }
+  int opened = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    const bool is_open = load.try_open(kStart + 60s + i * 100us);
+    if (!is_open) continue;
+    ++opened;
+    load.close();
+  }
+  // Ten seconds, and the burst.
+  EXPECT_NEAR(opened, static_cast<int>(11 * limits::kPeerNewPerSecond), 2);
+}
+
 TEST(PeerLoad, BoundsWaiting) {
   PeerLoad load({.connections = 10, .waiting = 1, .new_per_second = 200});
   EXPECT_TRUE(load.try_wait());

@@ -2,6 +2,7 @@
 
 #include "core/private_address.hpp"
 #include "net/connect_call.hpp"
+#include "net/listen.hpp"
 #include "proxy/tcp_session.hpp"
 #include "tests/proxy/edge.hpp"
 
@@ -31,7 +32,7 @@ const IpAddress kFlycast = flycast_address(kOurs, 1);
 // An edge whose app has a raw TCP service at 5432 and HTTP at 80, in a network with one peer.
 struct Private {
   explicit Private(PrivateListener::Options options = {})
-      : listener(edge.context, edge.sessions, Descriptor(), std::move(options)) {
+      : listener(edge.context, {}, std::move(options)) {
     config::Port raw;
     raw.start = raw.end = 5432;
     edge.app.services.front().ports.push_back(raw);
@@ -407,6 +408,34 @@ TEST(PrivateListener, ResetsWhoIsNobody) {
   Peer client = net.connect({kFlycast, 5432}, peer_address(kOurs, GatewayId{2}, 99));
   EXPECT_EQ(client.wait_for_end(), Peer::End::Reset);
   net.expect_all_given_back();
+}
+
+TEST(PrivateListener, AcceptsOnEveryListenerItWasGiven) {
+  Edge edge;
+  std::vector<Descriptor> listeners;
+  std::vector<Endpoint> places;
+  for (int i = 0; i < 3; ++i) {
+    auto made = net::listen_tcp("127.0.0.1", 0);
+    ASSERT_TRUE(made);
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    ::getsockname(made->get(), reinterpret_cast<sockaddr*>(&address), &size);
+    places.push_back(Endpoint::from(address));
+    listeners.push_back(std::move(*made));
+  }
+  PrivateListener listener(edge.context, std::move(listeners), {});
+  listener.start(edge.sessions);
+  for (const Endpoint& place : places) {
+    sockaddr_storage address{};
+    const socklen_t size = place.to(address);
+    Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+    // Nobody's, so a reset: but an answer.
+    Peer peer(edge.loop, std::move(client));
+    EXPECT_EQ(peer.wait_for_end(), Peer::End::Reset) << place.to_string();
+  }
+  listener.stop();
+  EXPECT_TRUE(turn_until(edge.loop, [&] { return edge.sessions.size() == 0; }));
 }
 
 TEST(PrivateListener, ResetsWhatLeadsNowhere) {
