@@ -118,12 +118,18 @@ Task<HttpReply> Enrolment::enrol(const HttpRequest& request, cluster::TokenPtr t
   if (wanted->region.empty()) wanted->region = facts.region;
   const auto made = co_await ask_registry<NewPeer>(
       network_, waiter,
-      [token, wanted = std::move(*wanted)](Registry& registry, Answer<NewPeer> answer) mutable {
+      [this, token, wanted = std::move(*wanted)](Registry& registry,
+                                                 Answer<NewPeer> answer) mutable {
         registry.enrol(
             *token, std::move(wanted), wall_now(),
-            [&registry, answer = std::move(answer)](Result<cluster::CreatedPeer> created) mutable {
+            [this, &registry,
+             answer = std::move(answer)](Result<cluster::CreatedPeer> created) mutable {
               if (!created) return answer(fail(created.error()));
-              answer(with_names(registry, std::move(*created)));
+              // Its first packet may follow the answer at once.
+              network_.when_routed([answer = std::move(answer),
+                                    made = with_names(registry, std::move(*created))]() mutable {
+                answer(std::move(made));
+              });
             });
       });
   if (!made) co_return fault_reply(made.error());

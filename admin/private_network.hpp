@@ -10,6 +10,7 @@
 #include "core/task.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,8 @@ class PrivateNetwork {
   /// The registry lives on this loop's thread, and is asked by ask().
   virtual Loop& registry_loop() = 0;
   virtual cluster::Registry& registry() = 0;
+  /// On that thread: `done` is called there once packets go to and from all peers made so far.
+  virtual void when_routed(std::move_only_function<void()> done) { done(); }
   virtual Task<std::vector<PeerSession>> sessions(Waiter& waiter) = 0;
   /// The newest `most` executions of an app, or of all (""). Blocks on the disk.
   virtual Result<std::vector<cluster::AuditEntry>> audits(std::string_view app,

@@ -4,7 +4,9 @@
 #include "admin/private_network.hpp"
 #include "app/private_network.hpp"
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace rooster::app {
@@ -18,6 +20,9 @@ class AdminNetwork final : public admin::PrivateNetwork {
   admin::GatewayFacts facts() const override { return facts_; }
   Loop& registry_loop() override { return control_; }
   cluster::Registry& registry() override { return network_.registry(); }
+  void when_routed(std::move_only_function<void()> done) override {
+    network_.when_routed(std::move(done));
+  }
   Task<std::vector<admin::PeerSession>> sessions(Waiter& waiter) override;
   Result<std::vector<cluster::AuditEntry>> audits(std::string_view app, std::size_t most) override {
     return network_.archive().audits(app, most);

@@ -339,10 +339,27 @@ void PrivateNetwork::catch_all() {
   flush();
 }
 
+void PrivateNetwork::when_routed(std::move_only_function<void()> done) {
+  flush();
+  if (answered_ == told_) return done();
+  waiting_.emplace_back(told_, std::move(done));
+}
+
+void PrivateNetwork::on_answered() {
+  ++answered_;
+  while (!waiting_.empty() && waiting_.front().first <= answered_) {
+    auto done = std::move(waiting_.front().second);
+    waiting_.pop_front();
+    done();
+  }
+}
+
 void PrivateNetwork::flush() {
   if (!has_hub_) catches_.clear();
   while (!catches_.empty()) {
+    ++told_;
     parts_.keeper.request(std::move(catches_.front()), [this](const keeper::Reply& reply) {
+      on_answered();
       const auto* failed = std::get_if<keeper::Failed>(&reply);
       if (failed == nullptr || !is_caught_ || !catch_again_) return;
       is_caught_ = false;

@@ -62,6 +62,8 @@ class PrivateNetwork {
   /// Facts, as the workers get them.
   void adopt(const std::vector<machines::AppViewPtr>& views);
   void adopt(std::shared_ptr<const config::ConfigSet> config);
+  /// Calls `done` once the hub has taken, or refused, all that it was told so far.
+  void when_routed(std::move_only_function<void()> done);
   /// Sockets for a worker, in a machine's namespace or the hub.
   void order(WorkerId worker, proxy::SocketOrder order);
 
@@ -94,6 +96,7 @@ class PrivateNetwork {
   void catch_difference(const Caught& before, const Caught& now);
   keeper::Catch& pending();
   void catch_all();
+  void on_answered();
   void flush();
   dns::AppRecord record_of(const machines::AppView& view) const;
 
@@ -114,6 +117,9 @@ class PrivateNetwork {
   std::map<cluster::Key, std::shared_ptr<proxy::PeerLoad>> loads_;
   std::unique_ptr<Timer> minute_;
   std::unique_ptr<Timer> catch_again_;
+  std::uint64_t told_ = 0;      // messages to the hub
+  std::uint64_t answered_ = 0;  // by it, in order
+  std::deque<std::pair<std::uint64_t, std::move_only_function<void()>>> waiting_;
   bool is_caught_ = true;  // the hub has taken all that it was told
   bool is_kept_ = true;    // the disk likewise
 };

@@ -28,7 +28,7 @@ using SslPtr = std::unique_ptr<SSL, SslDeleter>;
 
 /// Says of a socketpair that its end was a reset; whoever sets it does so before it closes the
 /// other side.
-using ResetFlag = std::shared_ptr<const std::atomic<bool>>;
+using ResetFlag = std::shared_ptr<std::atomic<bool>>;
 
 /// What one attempt to read gave.
 struct ReadResult {
@@ -56,6 +56,11 @@ class Stream {
   /// The end of the bytes is a failure if `flag` is set by then: for descriptors that can't be
   /// reset (a tunnel's socketpairs).
   void watch_reset(ResetFlag flag) { reset_flag_ = std::move(flag); }
+  /// And the other way: what is closed next is a reset. False: the descriptor has no flag.
+  bool tell_reset() {
+    if (reset_flag_) reset_flag_->store(true);
+    return reset_flag_ != nullptr;
+  }
 
   /// One attempt. `bytes` smaller than `into` under plain TCP means the kernel had no more.
   ReadResult read(std::span<char> into);

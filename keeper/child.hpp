@@ -20,6 +20,7 @@ struct ChildContext {
   std::string invocation;             ///< put into the environment where there is no cgroup
   rlimit descriptors = {1024, 4096};  ///< the limits that the keeper itself was started with
   std::string own_user;               ///< name of the keeper's own user
+  std::string data_folder;            ///< the node's: no machine's business
 };
 
 struct Child {

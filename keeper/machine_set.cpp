@@ -40,6 +40,7 @@ MachineSet::MachineSet(Poller& poller, Outbox& outbox, StateFile& state, Cgroups
     : poller_(poller), outbox_(outbox), state_(state), cgroups_(cgroups), network_(network) {
   context_.descriptors = descriptors;
   context_.own_user = own_user_name();
+  context_.data_folder = state.folder();
   const auto self = read_stat(::getpid());
   invocation_prefix_ =
       std::to_string(::getpid()) + '-' + std::to_string(self ? self->start_time : 0) + '-';

@@ -13,6 +13,16 @@ using namespace std::chrono_literals;
 constexpr auto kExecTime = 10s;  // a directory on a dead file server must not hold a start for ever
 constexpr std::size_t kMaxMachines = 8192;
 
+/// Machines of the node's own user could read its keys. Not where an operator has put the app
+/// itself into the folder.
+std::string hidden_from(const Spawn& spawn, const std::string& folder) {
+  const auto lies_in = [&folder](const std::string& path) {
+    return path == folder || path.starts_with(folder + '/');
+  };
+  const bool is_inside = lies_in(spawn.cwd) || lies_in(spawn.argv.front());
+  return is_inside ? "" : folder;
+}
+
 }  // namespace
 
 void MachineSet::spawn(std::uint64_t request, Spawn spawn, TimePoint now) {
@@ -68,7 +78,8 @@ void MachineSet::on_attached(std::uint64_t serial, Reply reply) {
   ChildPlace place{.namespaces = {.user = network_.user_namespace(),
                                   .network = attached->network.get(),
                                   .hosts = machine.spawn.network->hosts,
-                                  .resolvers = machine.spawn.network->resolvers},
+                                  .resolvers = machine.spawn.network->resolvers,
+                                  .hidden = hidden_from(machine.spawn, context_.data_folder)},
                    .notify = std::move(attached->notify)};
   start(machine, &place);
 }

@@ -80,7 +80,10 @@ int set_mounts(const NamespacePlan& plan) {
     }
   }
   if (const int error = cover_file(resolvers, plan.resolvers); error != 0) return error;
-  return cover_file(hosts, plan.hosts);
+  if (const int error = cover_file(hosts, plan.hosts); error != 0) return error;
+  if (plan.hidden.empty()) return 0;
+  const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
+  return ::mount("rooster", plan.hidden.c_str(), "tmpfs", flags, "mode=000") == 0 ? 0 : errno;
 }
 
 // ---- init

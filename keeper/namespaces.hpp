@@ -14,6 +14,7 @@ struct NamespacePlan {
   int user = -1;     ///< user namespace that owns them all; -1: the keeper's own, it is root
   int network = -1;  ///< the machine's
   std::string hosts{}, resolvers{};
+  std::string hidden{};  ///< a folder that reads as empty; "": none
 };
 
 /// The setup process's work; never returns.

@@ -110,6 +110,7 @@ std::expected<StateFile, std::string> StateFile::open(const std::string& data_di
   if (::flock(state.file_.get(), LOCK_EX | LOCK_NB) != 0)
     return std::unexpected("another rooster runs with data directory " + data_dir +
                            "; stop it, or give this one its own `data`");
+  state.folder_ = std::filesystem::canonical(data_dir, error).string();
   state.swept_ = sweep(parse_state(read_small_file(path, kMaxStateBytes).value_or("")));
   return state;
 }

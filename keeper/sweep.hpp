@@ -36,6 +36,8 @@ class StateFile {
   /// The error is a sentence for the operator.
   static std::expected<StateFile, std::string> open(const std::string& data_dir);
 
+  /// Where it lies: absolute, without links.
+  const std::string& folder() const { return folder_; }
   /// How many processes open() has killed.
   std::size_t swept() const { return swept_; }
 
@@ -51,6 +53,7 @@ class StateFile {
   void rewrite();
 
   Descriptor file_;
+  std::string folder_;
   StateText state_;
   std::size_t size_ = 0;
   std::size_t swept_ = 0;

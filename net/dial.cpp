@@ -3,6 +3,7 @@
 #include "net/unix_address.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <string_view>
 
@@ -12,6 +13,8 @@
 
 namespace rooster::net {
 namespace {
+
+constexpr auto kBacklogRest = std::chrono::milliseconds(5);
 
 Error connect_error(int reason, const std::string& to) {
   Fault fault = Fault::UpstreamRefused;
@@ -73,16 +76,6 @@ Result<> start_connect(int socket, const Endpoint& to) {
   return {};
 }
 
-Result<Descriptor> start_connect_unix(const std::string& path) {
-  const auto address = UnixAddress::of(path);
-  if (!address) return fail(connect_error(ENAMETOOLONG, path));
-  Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket || ::connect(socket.get(), address->get(), address->size()) != 0) {
-    return fail(connect_error(errno, path));
-  }
-  return socket;
-}
-
 Task<> connected(Stream& stream, Waiter& waiter, TimePoint deadline) {
   const Interest outcome{&stream.pollable(), Pollable::kWritable | Pollable::kBroken};
   while (!stream.pollable().is(outcome.bits)) {
@@ -111,10 +104,21 @@ Task<std::unique_ptr<Stream>> dial(Endpoint to, Waiter& waiter, TimePoint deadli
   co_return stream;
 }
 
-Task<std::unique_ptr<Stream>> dial_unix(std::string path, Waiter& waiter) {
-  auto socket = start_connect_unix(path);
-  if (!socket) co_return socket.error();
-  co_return std::make_unique<Stream>(waiter.loop(), std::move(*socket));
+Task<std::unique_ptr<Stream>> dial_unix(std::string path, Waiter& waiter, TimePoint deadline) {
+  const auto address = UnixAddress::of(path);
+  if (!address) co_return connect_error(ENAMETOOLONG, path);
+  for (;;) {
+    Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (socket && ::connect(socket.get(), address->get(), address->size()) == 0) {
+      co_return std::make_unique<Stream>(waiter.loop(), std::move(socket));
+    }
+    const bool is_full = socket && errno == EAGAIN;
+    Error error = connect_error(errno, path);
+    // A full backlog has no other sign, and nothing tells when there is room.
+    if (!is_full || Clock::now() >= deadline) co_return error;
+    const Woke woke = co_await waiter.wait(Clock::now() + kBacklogRest);
+    if (woke == Woke::Interrupted) co_return Error(waiter.interrupted_by(), Reached::No);
+  }
 }
 
 }  // namespace rooster::net

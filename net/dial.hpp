@@ -27,8 +27,6 @@ void tune_loopback(int fd);
 Result<Descriptor> start_connect(const Endpoint& to);
 /// The same with a socket made elsewhere: of IPv6, IPv4 goes mapped.
 Result<> start_connect(int socket, const Endpoint& to);
-/// The same to a unix socket, which connects at once or not at all.
-Result<Descriptor> start_connect_unix(const std::string& path);
 
 /// Waits until `stream` is connected. Errors, with Reached::No: UpstreamRefused,
 /// UpstreamConnectTimeout at the deadline, the interruption's fault.
@@ -36,6 +34,7 @@ Task<> connected(Stream& stream, Waiter& waiter, TimePoint deadline);
 
 /// Both at once. The stream belongs to the waiter's loop.
 Task<std::unique_ptr<Stream>> dial(Endpoint to, Waiter& waiter, TimePoint deadline);
-Task<std::unique_ptr<Stream>> dial_unix(std::string path, Waiter& waiter);
+/// The same to a unix socket; while its backlog is full it is tried again until the deadline.
+Task<std::unique_ptr<Stream>> dial_unix(std::string path, Waiter& waiter, TimePoint deadline);
 
 }  // namespace rooster::net

@@ -92,6 +92,7 @@ Task<Spliced> splice(Stream& a, Stream& b, Waiter& waiter, std::span<char> buffe
 }
 
 void reset_at_close(Stream& stream) {
+  if (stream.tell_reset()) return;
   const linger none{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(stream.fd(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }

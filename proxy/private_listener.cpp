@@ -32,9 +32,10 @@ bool is_exhausted(int reason) {
   return reason == EMFILE || reason == ENFILE || reason == ENOBUFS || reason == ENOMEM;
 }
 
-void reset(Descriptor fd) {
+void reset(const PrivateAccepted& accepted) {
+  if (accepted.reset) accepted.reset->store(true);
   const linger now{.l_onoff = 1, .l_linger = 0};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  ::setsockopt(accepted.fd.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
 // A laptop may sleep: its connections are kept until the peer counts as gone.
@@ -170,7 +171,7 @@ void PrivateListener::serve(PrivateAccepted accepted) {
   if (!source || !enter(*source)) {
     context_.metrics.connections_refused.add();
     if (source) context_.metrics.faults[static_cast<std::size_t>(Fault::PeerLimit)].add();
-    return reset(std::move(accepted.fd));
+    return reset(accepted);
   }
   be_patient(accepted.fd.get(), context_.settings->peer_timeout);
   admit(std::move(accepted), *source, table_.destination(*source, accepted.local));
@@ -218,7 +219,7 @@ void PrivateListener::admit(PrivateAccepted accepted, const PrivateSource& sourc
       context_.sessions.spawn(run_egress(std::move(place), std::move(accepted)));
       return;
     case Kind::Dns:
-      if (!options_.serve_dns) return reset(std::move(accepted.fd));
+      if (!options_.serve_dns) return reset(accepted);
       options_.serve_dns(std::move(accepted.fd), source);
       return;
   }

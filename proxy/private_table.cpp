@@ -230,6 +230,11 @@ PrivateTarget PrivateTable::find(const PrivateSource& source, std::string_view n
   }
   const std::string text = lower(name.ends_with('.') ? name.substr(0, name.size() - 1) : name);
   if (text.starts_with('.') || text.contains("..")) return refused(Fault::NoRoute);
+  if (text == "_api.internal") {
+    // Each network has its own.
+    if (source.who == PrivateSource::Who::Operator) return refused(Fault::NoRoute);
+    return destination(source, {.address = infra_address(source.network), .port = port});
+  }
   std::string_view rest = text;
   if (take_suffix(rest, ".flycast")) {
     const auto app = find_app(rest);

@@ -81,8 +81,9 @@ class PrivateTable {
   /// (contract 12), a peer only the apps that its token names.
   PrivateTarget destination(const PrivateSource& source, const Endpoint& to) const;
   /// The same for a name: `<app>.internal`, `<region>.<app>.internal`, `<id>.vm.<app>.internal`,
-  /// `<group>.process.<app>.internal`, `top<n>.nearest.of.<app>.internal`, `<app>.flycast`, or an
-  /// address. An operator may leave out the suffix: `<app>` is `<app>.internal`.
+  /// `<group>.process.<app>.internal`, `top<n>.nearest.of.<app>.internal`, `<app>.flycast`,
+  /// `_api.internal`, or an address. An operator may leave out the suffix: `<app>` is
+  /// `<app>.internal`.
   PrivateTarget find(const PrivateSource& source, std::string_view name, std::uint16_t port) const;
 
   std::size_t peers() const { return peers_.size(); }

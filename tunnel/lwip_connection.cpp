@@ -111,6 +111,7 @@ Task<> LwipConnection::carry(std::unique_ptr<LwipConnection> self, TaskGroup& gr
   Waiter waiter(group);
   Pollable pollable(group.loop(), std::move(fd));
   self->watch(&waiter);
+  self->was_reset_ = std::move(was_reset);
   while (self->deliver(pollable) && self->collect(pollable) && !self->is_done()) {
     if (self->state_ != State::Open) break;
     const bool is_caller_gone = pollable.is(Pollable::kBroken);
@@ -120,7 +121,7 @@ Task<> LwipConnection::carry(std::unique_ptr<LwipConnection> self, TaskGroup& gr
   }
   if (!self->is_done()) {
     self->reset();
-    was_reset->store(true);
+    self->was_reset_->store(true);
   }
   self->watch(nullptr);
   co_return {};
@@ -219,6 +220,7 @@ bool LwipConnection::collect(Pollable& pollable) {
     }
     if (got < 0) return false;
     if (got == 0) {
+      if (was_reset_->load()) return false;
       caller_ended_ = true;
       if (tcp_shutdown(pcb_, 0, 1) != ERR_OK) return false;
       if (remote_ended_) let_go();

@@ -77,6 +77,7 @@ class LwipConnection {
   std::size_t sending_bytes_ = 0;
   bool remote_ended_ = false;  // FIN came
   bool end_delivered_ = false;
+  std::shared_ptr<std::atomic<bool>> was_reset_;  // by the remote, or by the caller
   bool caller_ended_ = false;  // the socketpair's other end has shut down its writing
 };
 

@@ -46,7 +46,15 @@ class TestNetwork final : public PrivateNetwork {
                                              .argv = {"ls", "-l"},
                                              .exit_status = 3}};
   }
+  // A while later, as the hub takes one.
+  void when_routed(std::move_only_function<void()> done) override {
+    loop_.post([this, done = std::move(done)]() mutable {
+      ++routed_;
+      done();
+    });
+  }
   std::vector<PeerSession> sessions_;
+  int routed_ = 0;
 
  private:
   Loop& loop_;
@@ -262,6 +270,7 @@ TEST_F(NetworkApiTest, ATokenEnrolsAnEphemeralPeer) {
   const std::string body = std::string(R"({"public_key":")") + kKeyA + R"(","ephemeral":true})";
   const Answered made = call("POST", "/v1/peers", token, body);
   ASSERT_EQ(made.status, 200) << boost::json::serialize(made.body);
+  EXPECT_EQ(network_.routed_, 1);  // no answer before the hub knows the way to it
   EXPECT_TRUE(text(made.body.at("peer"), "name").starts_with("interactive-"));
   EXPECT_EQ(text(made.body.at("peer"), "network"), "staging");
   // A static one needs the right to.

@@ -154,6 +154,18 @@ TEST_F(Namespaces, AMachineSeesItsOwnNetworkFilesAndProcesses) {
   }
 }
 
+TEST_F(Namespaces, TheNodesDataIsHidden) {
+  const std::filesystem::path data = std::filesystem::canonical(keeper_.directory() / "data");
+  const std::string state = data / "keeper.state";
+  ASSERT_EQ(::access(state.c_str(), R_OK), 0);
+  EXPECT_EQ(run_and_read(private_shell("m", 1, "cat " + state + " 2>&1; echo end")).find("keeper "),
+            std::string::npos);
+  // Who keeps an app there has wanted it so.
+  Spawn inside = private_shell("inside", 2, "cat keeper.state; echo end");
+  inside.cwd = data;
+  EXPECT_THAT(run_and_read(std::move(inside)), HasSubstr("keeper "));
+}
+
 TEST_F(Namespaces, ExitCodesSignalsAndPlacesComeBack) {
   const auto spawned = server_->call<Spawned>(
       private_shell("m", 1, "trap 'echo got; exit 7' TERM; echo on; while :; do sleep 0.01; done"));

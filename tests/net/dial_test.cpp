@@ -6,7 +6,11 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include <sys/socket.h>
+#include <unistd.h>
 
 namespace rooster::net {
 namespace {
@@ -49,6 +53,34 @@ TEST(Dial, Connects) {
   const auto stream = dialling.to(port_of(*listener), 1s);
   ASSERT_TRUE(stream) << stream.error().detail;
   EXPECT_TRUE((*stream)->write("hello"));
+}
+
+Task<> dial_unix_into(std::string path, TaskGroup& group, Duration time,
+                      Result<std::unique_ptr<Stream>>& out) {
+  Waiter waiter(group);
+  out = co_await dial_unix(std::move(path), waiter, Clock::now() + time);
+  co_return {};
+}
+
+TEST(Dial, WaitsForAUnixSocketsBacklog) {
+  const std::string path = "/tmp/rooster-dial-" + std::to_string(::getpid());
+  auto listener = listen_unix(path, 0600);
+  ASSERT_TRUE(listener) << listener.error().detail;
+  ASSERT_EQ(::listen(listener->get(), 0), 0);  // one connection at a time
+  Loop loop;
+  TaskGroup group(loop);
+  std::vector<Result<std::unique_ptr<Stream>>> out;
+  out.push_back(std::unexpected(Error(Fault::Internal)));
+  out.push_back(std::unexpected(Error(Fault::Internal)));
+  group.spawn(dial_unix_into(path, group, 5s, out[0]));
+  group.spawn(dial_unix_into(path, group, 5s, out[1]));
+  loop.run_for(50ms);
+  EXPECT_TRUE(out[0]);
+  EXPECT_EQ(group.size(), 1u);  // it waits
+  const Descriptor first(::accept(listener->get(), nullptr, nullptr));
+  run(loop, group);
+  EXPECT_TRUE(out[1]) << out[1].error().detail;
+  ::unlink(path.c_str());
 }
 
 TEST(Dial, SaysThatNobodyListens) {

@@ -595,6 +595,30 @@ TEST(PrivateCall, UnknownNamesAreRefused) {
   net.expect_all_given_back();
 }
 
+TEST(PrivateCall, KnowsTheApiByItsName) {
+  std::string handed;
+  PrivateListener::Options options;
+  options.hand_over = [&handed](Descriptor, std::string input, const PrivateSource&) {
+    handed = std::move(input);
+  };
+  Private net(std::move(options));
+  Peer client = net.call(call_head("_API.internal", net::kPrivateApiPort));
+  EXPECT_EQ(client.read(27), "HTTP/1.1 200 Connected\r\n\r\n");
+  ASSERT_TRUE(client.send("GET /v1/apps HTTP/1.1\r\nHost: _api.internal\r\n\r\n"));
+  EXPECT_TRUE(turn_until(net.edge.loop, [&handed] { return !handed.empty(); }));
+  EXPECT_TRUE(handed.starts_with("GET /v1/apps "));
+  Peer only = net.call(call_head("_api.internal", net::kPrivateApiPort, true));
+  EXPECT_TRUE(only.read_to_end().starts_with("HTTP/1.1 200 "));
+  // A call within a call is none.
+  Peer nested = net.call(call_head("_api.internal", net::kPrivateApiPort) +
+                         call_head("_api.internal", net::kPrivateApiPort));
+  EXPECT_EQ(nested.read_to_end(), "HTTP/1.1 200 Connected\r\n\r\n");
+  client.close();
+  only.close();
+  nested.close();
+  net.expect_all_given_back();
+}
+
 TEST(PrivateCall, IsNotForMachines) {
   Private net;
   Peer client = net.connect({infra_address(kOurs), 4280}, kMachine);

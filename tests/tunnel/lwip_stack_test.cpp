@@ -18,6 +18,7 @@ using Status = ReadResult::Status;
 
 constexpr std::uint16_t kEcho = 7;     // all that comes, then the end
 constexpr std::uint16_t kReset = 9;    // goes away without reading
+constexpr std::uint16_t kCut = 10;     // reads, then says that its end is a reset
 constexpr std::uint16_t kTotal = 11;   // reads to the end, then tells how much there was
 constexpr std::uint16_t kWhere = 21;   // tells the address it was called by
 constexpr std::uint16_t kSilent = 19;  // never reads
@@ -63,6 +64,10 @@ class Server {
       }
       if (got.status != Status::Some) break;
       total += got.bytes;
+      if (one.local.port == kCut) {
+        stream.tell_reset();
+        co_return {};
+      }
       if (one.local.port == kEcho) stream.write({buffer.data(), got.bytes});
       while (stream.has_pending() && !stream.is_broken()) {
         co_await waiter.wait(kNever, stream.writable());
@@ -223,6 +228,12 @@ TEST_F(LwipStackTest, TheirEndDoesNotEndOurs) {
 TEST_F(LwipStackTest, AResetIsNotMistakenForAnEnd) {
   connect();
   const Talk out = converse({kTheirs, kReset}, "unread", false);
+  EXPECT_EQ(out.end, Status::Failed);
+}
+
+TEST_F(LwipStackTest, AToldResetArrivesAsOne) {
+  connect();
+  const Talk out = converse({kTheirs, kCut}, "read", false);
   EXPECT_EQ(out.end, Status::Failed);
 }
 
