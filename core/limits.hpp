@@ -69,8 +69,8 @@ inline constexpr int kMaxAttempts = 3;
 // The private network: what one peer, and one network, may take of a node.
 inline constexpr std::size_t kPeerConnections = 512;
 inline constexpr std::size_t kPeerNewPerSecond = 1500;  // a burst of as many may come at once
-inline constexpr std::size_t kPeerWaiting = 64;        // for a wake
-inline constexpr std::size_t kNetworkShare = 50;       // percent of all clients
+inline constexpr std::size_t kPeerWaiting = 64;         // for a wake
+inline constexpr std::size_t kNetworkShare = 50;        // percent of all clients
 inline constexpr auto kEgressConnectTimeout = 10s;
 
 // Access log.

@@ -16,6 +16,9 @@ using namespace std::chrono_literals;
 
 constexpr auto kImpatience = 2s;  // a dial without a sign of life: is the link still there?
 constexpr std::size_t kMaxPingBytes = 1200;
+// The gateway says within 2 s that it has heard: a blocked way is noticed long before WireGuard's
+// 15 s. One that does not is asked more often, no more.
+constexpr auto kNoAnswerAfter = std::chrono::seconds(4);
 constexpr std::size_t kEchoAt = 40;  // behind the IPv6 header
 constexpr std::uint8_t kEchoReply = 129;
 constexpr std::uint8_t kUnreachable = 1;
@@ -61,7 +64,7 @@ Client::Client(Loop& loop, ClientOptions options, Report report, ChosenStack sta
       report_(std::move(report)),
       explanation_(std::move(stack.explanation)),
       stack_(std::move(stack.stack)),
-      device_(options_.key, {.mtu = options_.mtu}, random_),
+      device_(options_.key, {.mtu = options_.mtu, .no_answer_after = kNoAnswerAfter}, random_),
       pilot_(options_.websocket.has_value() && options_.tls != nullptr),
       group_(loop),
       resolver_(loop, options_.resolver),

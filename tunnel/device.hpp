@@ -36,6 +36,10 @@ struct DeviceOptions {
   std::size_t mtu = 1420;  ///< padding never makes a packet longer than this
   /// Initiations a second beyond which cookies are asked for; 0: always.
   std::uint32_t initiations_before_cookies = 200;
+  /// The protocol's times (§6.5). A gateway that says sooner that it hears lets its clients notice
+  /// sooner that it does not.
+  Duration keepalive_after = std::chrono::seconds(10);  ///< data came, and nothing went back
+  Duration no_answer_after = std::chrono::seconds(15);  ///< data went, and nothing came
 };
 
 struct PeerSettings {

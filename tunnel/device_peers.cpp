@@ -30,6 +30,7 @@ Peer* Device::Core::add(const PeerSettings& settings, Moment now) {
   peers.emplace(id.value, std::move(made));
   by_key.emplace(settings.key, &peer);
   peer.static_static = *shared;
+  peer.timers.set_patience(options.keepalive_after, options.no_answer_after);
   PeerChange all;
   all.preshared = settings.preshared;
   all.allowed_ips = settings.allowed_ips;

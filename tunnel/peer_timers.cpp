@@ -13,12 +13,12 @@ Duration Jitter::next() {
 }
 
 void PeerTimers::data_sent(TimePoint now, Jitter& jitter) {
-  if (no_answer_ == kNever) no_answer_ = now + kNoAnswerTimeout + jitter.next();
+  if (no_answer_ == kNever) no_answer_ = now + no_answer_after_ + jitter.next();
 }
 
 void PeerTimers::data_received(TimePoint now) {
   if (keepalive_ == kNever) {
-    keepalive_ = now + kKeepaliveTimeout;
+    keepalive_ = now + keepalive_after_;
   } else {
     is_keepalive_again_ = true;
   }
@@ -55,7 +55,7 @@ void PeerTimers::reset(TimePoint now) {
 
 bool PeerTimers::take_keepalive(TimePoint now) {
   if (!take(keepalive_, now)) return false;
-  if (is_keepalive_again_) keepalive_ = now + kKeepaliveTimeout;
+  if (is_keepalive_again_) keepalive_ = now + keepalive_after_;
   is_keepalive_again_ = false;
   return true;
 }

@@ -51,6 +51,10 @@ class PeerTimers {
   void handshake_done();  ///< retries are over
   void session_made(TimePoint now) { zero_keys_ = now + kZeroKeysAfter; }
   void set_persistent(std::chrono::seconds interval, TimePoint first);
+  void set_patience(Duration keepalive, Duration no_answer) {
+    keepalive_after_ = keepalive;
+    no_answer_after_ = no_answer;
+  }
   void retry_at(TimePoint when) { retry_ = when; }
   /// Nothing of a session is left to wait for; the persistent keepalive begins anew at `now`.
   void reset(TimePoint now);
@@ -74,6 +78,8 @@ class PeerTimers {
     return true;
   }
 
+  Duration keepalive_after_ = kKeepaliveTimeout;
+  Duration no_answer_after_ = kNoAnswerTimeout;
   TimePoint retry_ = kNever;
   TimePoint keepalive_ = kNever;
   TimePoint no_answer_ = kNever;

@@ -42,6 +42,24 @@ TEST(Timers, RetriesEveryFiveSecondsAndGivesUpAfterNinety) {
   EXPECT_EQ(pair.right.packets.size(), 1u);
 }
 
+TEST(Timers, ASilentWayIsNoticedAsSoonAsTheOptionsSay) {
+  Pair::Options options;
+  options.left.no_answer_after = 4s;
+  options.right.keepalive_after = 2s;
+  Pair pair(options);
+  pair.connect();
+  pair.run_for(30s);
+  pair.clear();
+  // Heard: the other side says so by itself, and nothing is asked.
+  pair.send(pair.left);
+  pair.run_for(60s);
+  EXPECT_EQ(pair.count_sent(pair.left, kInitiation), 0u);
+  pair.is_cut = true;
+  pair.send(pair.left);
+  pair.run_for(4s + kJitter);
+  EXPECT_EQ(pair.count_sent(pair.left, kInitiation), 1u);
+}
+
 TEST(Timers, PacketsWhileWaitingCauseNoMoreInitiations) {
   Pair pair;
   pair.is_cut = true;
