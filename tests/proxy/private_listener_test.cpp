@@ -621,7 +621,7 @@ TEST(PrivateCall, KnowsTheApiByItsName) {
   };
   Private net(std::move(options));
   Peer client = net.call(call_head("_API.internal", net::kPrivateApiPort));
-  EXPECT_EQ(client.read(27), "HTTP/1.1 200 Connected\r\n\r\n");
+  EXPECT_EQ(client.read(26), "HTTP/1.1 200 Connected\r\n\r\n");
   ASSERT_TRUE(client.send("GET /v1/apps HTTP/1.1\r\nHost: _api.internal\r\n\r\n"));
   EXPECT_TRUE(turn_until(net.edge.loop, [&handed] { return !handed.empty(); }));
   EXPECT_TRUE(handed.starts_with("GET /v1/apps "));
