@@ -55,11 +55,6 @@ inline constexpr std::size_t kEncodedAtOnceBytes = 32 * 1024;
 inline constexpr std::size_t kH2Streams = 128;
 inline constexpr std::size_t kH2StreamWindow = 64 * 1024;  // a request's body nobody takes yet
 inline constexpr std::size_t kH2ConnectionWindow = 1024 * 1024;
-// Statics, of one worker: files known, and up to which size one is kept in memory.
-inline constexpr std::size_t kStaticFiles = 128;
-inline constexpr std::size_t kStaticKeptBytes = 64 * 1024;
-inline constexpr auto kStaticLookAgain = 1s;
-inline constexpr auto kStaticTimeout = 10s;
 
 // Statics, of one worker: files known, and up to which size one is kept in memory.
 inline constexpr std::size_t kStaticFiles = 128;

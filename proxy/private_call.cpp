@@ -54,22 +54,6 @@ Task<> call_ourselves(WorkerContext& context, Stream& stream, Waiter& waiter, Pr
   co_return {};
 }
 
-// A CONNECT to the API itself, for those who know it by its name only: the request within is handed
-// over as it would have been outside. None: it was asked only whether it is there.
-Task<> call_ourselves(WorkerContext& context, Stream& stream, Waiter& waiter, PrivateSource source,
-                      std::string input, HandOver hand_over) {
-  stream.write(net::encode_connected(""));
-  co_await drain(stream, waiter, context.loop.now() + limits::kHeadTimeout, Fault::ClientLeft,
-                 Fault::ClientLeft);
-  if (!hand_over || stream.has_pending()) co_return {};
-  const auto read =
-      co_await read_head(stream, waiter, input, context.loop.now() + limits::kHeadTimeout);
-  if (read && !input.starts_with(kConnect)) {
-    hand_over(stream.pollable().release(), std::move(input), source);
-  }
-  co_return {};
-}
-
 }  // namespace
 
 Task<> run_private_call(WorkerContext& context, Stream& stream, Waiter& waiter,
