@@ -1,5 +1,6 @@
 #include "proxy/pick_machine.hpp"
 
+#include "machines/wake_gate.hpp"
 #include "proxy/head_line.hpp"
 
 #include <algorithm>
@@ -96,7 +97,7 @@ std::expected<std::size_t, NoMachine> pick_machine(const AppView& view,
       any_tried = true;
       continue;
     }
-    if (word.in_flight >= machine.load->in_flight_limit(service.concurrency)) {
+    if (word.in_flight >= machines::lease_limit(machine, service)) {
       any_full = true;
       passing_full = passing_full || machine.checks_passing;
       continue;
