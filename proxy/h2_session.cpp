@@ -46,6 +46,14 @@ struct H2Callbacks {
     return static_cast<H2Stream*>(nghttp2_session_get_stream_user_data(library, id));
   }
 
+  // Frames of unknown types count as well: they are skipped, but not for nothing.
+  static int begin_frame(nghttp2_session*, const nghttp2_frame_hd*, void* user) {
+    H2Session& session = session_of(user);
+    if (session.budget_.take_frame(session.context_.loop.now())) return 0;
+    session.is_refused_ = true;
+    return NGHTTP2_ERR_CALLBACK_FAILURE;
+  }
+
   static int begin_headers(nghttp2_session*, const nghttp2_frame*, void* user) {
     H2Session& session = session_of(user);
     session.head_.begin();
@@ -67,6 +75,7 @@ struct H2Callbacks {
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
         session.head_began_ = kNever;
+        session.budget_.use();
         if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
           session.open(frame->hd.stream_id, !ends);
           return 0;
@@ -81,6 +90,8 @@ struct H2Callbacks {
           stream->end_body();
         }
         return 0;
+      case NGHTTP2_RST_STREAM:
+        return session.spend_reset() ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
       case NGHTTP2_SETTINGS:
         session.head_began_ = kNever;  // the preface is whole
         return 0;
@@ -96,7 +107,8 @@ struct H2Callbacks {
 
   // The connection's window is open again at once: what lies here is bounded by the streams' own.
   static int data(nghttp2_session* library, std::uint8_t, std::int32_t id,
-                  const std::uint8_t* bytes, std::size_t size, void*) {
+                  const std::uint8_t* bytes, std::size_t size, void* user) {
+    session_of(user).budget_.use();
     nghttp2_session_consume_connection(library, size);
     if (H2Stream* stream = stream_of(library, id)) stream->take_body(text_of(bytes, size));
     return 0;
@@ -107,7 +119,15 @@ struct H2Callbacks {
     return 0;
   }
 
-  static int sent(nghttp2_session* library, const nghttp2_frame* frame, void*) {
+  static int sent(nghttp2_session* library, const nghttp2_frame* frame, void* user) {
+    if (frame->hd.type == NGHTTP2_DATA) session_of(user).budget_.use();
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+      // MadeYouReset: what makes us reset a stream is the client's doing, but for these.
+      const std::uint32_t code = frame->rst_stream.error_code;
+      if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_INTERNAL_ERROR)
+        session_of(user).spend_reset();
+      return 0;
+    }
     const bool is_message = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     if (!is_message || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
     if (H2Stream* stream = stream_of(library, frame->hd.stream_id)) stream->end_sent();
@@ -149,6 +169,7 @@ struct H2Callbacks {
     static const std::unique_ptr<nghttp2_session_callbacks, CallbacksDeleter> kAll = [] {
       nghttp2_session_callbacks* made = nullptr;
       nghttp2_session_callbacks_new(&made);
+      nghttp2_session_callbacks_set_on_begin_frame_callback(made, begin_frame);
       nghttp2_session_callbacks_set_on_begin_headers_callback(made, begin_headers);
       nghttp2_session_callbacks_set_on_header_callback(made, header);
       nghttp2_session_callbacks_set_on_frame_recv_callback(made, frame);
@@ -185,7 +206,8 @@ H2Session::H2Session(WorkerContext& context, H2Arrival arrival)
       certificate_(std::move(arrival.certificate)),
       out_(stream_, context.scratch.to_client_span()),
       input_(std::move(arrival.input)),
-      idle_since_(context.loop.now()) {
+      idle_since_(context.loop.now()),
+      budget_(context.loop.now()) {
   facts_.version = HttpVersion::Http2;
   if (arrival.connection.ssl) stream_.secure(std::move(arrival.connection.ssl));
 }
@@ -239,6 +261,11 @@ Task<> H2Session::serve() {
       flush_soon();
     }
     if (!receive()) co_return Error(Fault::ClientLeft);
+    if (is_refused_) {
+      count(Fault::BadRequest);
+      go_away(NGHTTP2_ENHANCE_YOUR_CALM);
+      co_return {};
+    }
     if (is_over()) co_return {};
     if (context_.draining) drain();
     Interest interest = stream_.readable();
@@ -278,9 +305,10 @@ bool H2Session::receive() {
 bool H2Session::feed(std::string_view bytes) {
   const ssize_t fed = nghttp2_session_mem_recv(
       library_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-  if (fed < 0) {
-    go_away(fed == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR
-                                                : NGHTTP2_ENHANCE_YOUR_CALM);
+  if (fed == NGHTTP2_ERR_BAD_CLIENT_MAGIC) {
+    go_away(NGHTTP2_PROTOCOL_ERROR);
+  } else if (fed < 0) {
+    is_refused_ = true;
   }
   begin_streams();
   flush_soon();
@@ -288,6 +316,11 @@ bool H2Session::feed(std::string_view bytes) {
 }
 
 void H2Session::open(std::int32_t id, bool has_body) {
+  // Streams that were reset wind down for a moment, beside those that count as open.
+  if (live_ >= 2 * limits::kH2Streams) {
+    nghttp2_submit_rst_stream(library_.get(), NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    return;
+  }
   auto stream = std::make_unique<H2Stream>(context_, *this, id);
   stream->take_head(head_.finish(has_body, context_.random()), has_body);
   stream->link_before(streams_);
@@ -443,6 +476,14 @@ bool H2Session::check_time() {
 
 void H2Session::count(Fault fault) {
   context_.metrics.faults[static_cast<std::size_t>(fault)].add();
+}
+
+// False: it has spent too much, and the connection ends at the next step.
+bool H2Session::spend_reset() {
+  if (budget_.take_reset(context_.loop.now())) return true;
+  is_refused_ = true;
+  waiter_.notify();
+  return false;
 }
 
 void H2Session::shed() {

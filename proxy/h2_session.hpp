@@ -4,6 +4,7 @@
 
 #include "core/limits.hpp"
 #include "core/stream.hpp"
+#include "proxy/frame_budget.hpp"
 #include "proxy/h2_head.hpp"
 #include "proxy/out_buffer.hpp"
 #include "proxy/pace.hpp"
@@ -86,6 +87,7 @@ class H2Session final : public ClientSession {
   void drain();
   void discard(H2Stream& stream);
   void count(Fault fault);
+  bool spend_reset();
   Task<> serve();
   Task<> linger();
 
@@ -107,10 +109,12 @@ class H2Session final : public ClientSession {
   TimePoint idle_since_{};
   TimePoint head_began_ = kNever;  // of an unfinished header block, or of the preface
   Pace pace_;
+  FrameBudget budget_;
   TimePoint final_goaway_at_ = kNever;
   bool is_dirty_ = false;
   bool is_lost_ = false;
   bool is_leaving_ = false;
+  bool is_refused_ = false;  // it cost more than it may
 };
 
 }  // namespace rooster::proxy

@@ -53,6 +53,7 @@ void H2Stream::refuse(Fault fault) {
 }
 
 void H2Stream::finish(const ExchangeEnd& end) {
+  if (end.must_cut && !is_closed_) session_.flush();  // what came is the client's
   is_served_ = true;
   context_.heads.give(std::move(head_));
   if (!is_closed_) {
