@@ -46,7 +46,7 @@ struct H2Callbacks {
     return static_cast<H2Stream*>(nghttp2_session_get_stream_user_data(library, id));
   }
 
-  // Frames of unknown types count as well: they are skipped, but not for nothing.
+  // Frames of unknown types are skipped by the library unseen, for less than it costs to send them.
   static int begin_frame(nghttp2_session*, const nghttp2_frame_hd*, void* user) {
     H2Session& session = session_of(user);
     if (session.budget_.take_frame(session.context_.loop.now())) return 0;
