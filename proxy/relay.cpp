@@ -51,6 +51,7 @@ Task<> Relay::run(const Forwarding& forwarding) {
       if (*done) co_return {};
     }
     if (!client_.flush() || client_.is_gone(false)) co_return Error(Fault::ClientLeft);
+    if (client_is_full_ && client_.can_take()) more_to_do_ = true;
     upstream_.park();
     if (more_to_do_) waiter_.notify();
     const bool wants_request = !facts_.request_done && !request_stuck_ && upstream_.can_take();
@@ -86,8 +87,10 @@ Result<> Relay::pump_request() {
     if (piece.state == Later) break;
     up_.took(piece.bytes.size(), upstream_.can_take());
   }
+  const bool is_full = !facts_.request_done && !upstream_.can_take();
   // An app that takes no more may have answered already: its response is read first.
   if (!upstream_.flush()) request_stuck_ = true;
+  if (is_full && upstream_.can_take()) more_to_do_ = true;
   return {};
 }
 
@@ -141,6 +144,7 @@ Result<bool> Relay::pump_head() {
 Result<bool> Relay::pump_response() {
   using enum BodyPiece::State;
   int pieces = 0;
+  client_is_full_ = false;
   while (client_.can_take()) {
     if (++pieces > (compression_ ? kCompressedPerTurn : kPiecesPerTurn)) {
       more_to_do_ = true;
@@ -169,6 +173,7 @@ Result<bool> Relay::pump_response() {
     }
     down_.took(piece.bytes.size(), client_.can_take());
   }
+  client_is_full_ = true;
   return false;
 }
 

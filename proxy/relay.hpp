@@ -103,6 +103,9 @@ class Relay {
   int interims_ = 0;
   bool request_stuck_ = false;  // the app takes no more of the body
   bool more_to_do_ = false;
+  // The response stopped at a full client. Room that a flush makes is told to nobody, and bytes
+  // that the other side holds in memory make nothing readable.
+  bool client_is_full_ = false;
 };
 
 }  // namespace rooster::proxy

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -97,7 +99,8 @@ class H2App {
   }
   void answer(std::int32_t id, const std::string& body,
               std::vector<std::pair<std::string, std::string>> trailers = {}) {
-    body_[id] = {body, std::move(trailers)};
+    bodies_.push_back(std::make_unique<std::string>(body));
+    body_[id] = {*bodies_.back(), std::move(trailers)};
     nghttp2_data_provider provider{};
     provider.read_callback = [](nghttp2_session* session, std::int32_t stream, std::uint8_t* into,
                                 std::size_t size, std::uint32_t* flags, nghttp2_data_source* source,
@@ -105,7 +108,7 @@ class H2App {
       auto& [left, after] = static_cast<H2App*>(source->ptr)->body_[stream];
       const std::size_t piece = std::min(size, left.size());
       std::copy_n(left.data(), piece, reinterpret_cast<char*>(into));
-      left.erase(0, piece);
+      left.remove_prefix(piece);
       if (left.empty()) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         if (!after.empty()) {
@@ -135,7 +138,10 @@ class H2App {
   }
   Peer peer_;
   nghttp2_session* session_ = nullptr;
-  std::map<std::int32_t, std::pair<std::string, std::vector<std::pair<std::string, std::string>>>>
+  std::vector<std::unique_ptr<std::string>> bodies_;
+  // What is left of a stream's body, and the trailers after it.
+  std::map<std::int32_t,
+           std::pair<std::string_view, std::vector<std::pair<std::string, std::string>>>>
       body_;
 };
 
