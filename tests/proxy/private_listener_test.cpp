@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 namespace rooster::proxy {
@@ -448,6 +449,7 @@ TEST(PrivateListener, AcceptsOnEveryListenerItWasGiven) {
     const socklen_t size = place.to(address);
     Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+    ASSERT_EQ(::fcntl(client.get(), F_SETFL, O_NONBLOCK), 0);
     // Nobody's, so a reset: but an answer.
     Peer peer(edge.loop, std::move(client));
     EXPECT_EQ(peer.wait_for_end(), Peer::End::Reset) << place.to_string();
