@@ -7,6 +7,7 @@
 
 #include "proxy/exchange.hpp"
 #include "proxy/h2_session.hpp"
+#include "proxy/linger.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/record_exchange.hpp"
 #include "proxy/worker_context.hpp"
@@ -240,25 +241,8 @@ Task<> H1Session::refuse_request(Fault fault) {
 // Ends the connection so that the client still gets our last bytes: FIN first, then its own are
 // read and dropped for a moment; closing over unread bytes would reset the connection.
 Task<> H1Session::linger() {
-  const TimePoint deadline = context_.loop.now() + limits::kLingerTime;
   stream_.shutdown_write();
-  std::size_t discarded = 0;
-  while (discarded < limits::kDiscardBytes) {
-    if (stream_.has_pending() && !stream_.flush()) co_return {};
-    if (stream_.may_read()) {
-      const ReadResult got = stream_.read(context_.scratch.in_span());
-      if (got.status == ReadResult::Status::Some) {
-        discarded += got.bytes;
-        continue;
-      }
-      if (got.status != ReadResult::Status::Later) co_return {};
-    }
-    Interest interest = stream_.readable();
-    if (stream_.has_pending()) interest.bits |= Pollable::kWritable;
-    const Woke woke = co_await waiter_.wait(deadline, interest);
-    if (woke == Woke::Deadline || woke == Woke::Interrupted) co_return {};
-  }
-  co_return {};
+  co_return co_await proxy::linger(context_, stream_, waiter_);
 }
 
 // The end of the connection must not look like the end of the response: TLS says so by the missing

@@ -8,6 +8,7 @@
 
 #include "proxy/h2_stream.hpp"
 #include "proxy/host_name.hpp"
+#include "proxy/linger.hpp"
 #include "proxy/listener.hpp"
 #include "proxy/worker_context.hpp"
 #include "tls/certificate.hpp"
@@ -500,25 +501,8 @@ bool H2Session::covers(std::string_view host) const {
 // FIN first, then what the client still sends is read and dropped for a moment: closing over unread
 // bytes would reset the connection, and the GOAWAY with it.
 Task<> H2Session::linger() {
-  const TimePoint deadline = context_.loop.now() + limits::kLingerTime;
   stream_.shutdown_write();
-  std::size_t discarded = 0;
-  while (discarded < limits::kDiscardBytes) {
-    if (stream_.has_pending() && !stream_.flush()) co_return {};
-    if (stream_.may_read()) {
-      const ReadResult got = stream_.read(context_.scratch.in_span());
-      if (got.status == ReadResult::Status::Some) {
-        discarded += got.bytes;
-        continue;
-      }
-      if (got.status != ReadResult::Status::Later) co_return {};
-    }
-    Interest interest = stream_.readable();
-    if (stream_.has_pending()) interest.bits |= Pollable::kWritable;
-    const Woke woke = co_await waiter_.wait(deadline, interest);
-    if (woke == Woke::Deadline || woke == Woke::Interrupted) co_return {};
-  }
-  co_return {};
+  co_return co_await proxy::linger(context_, stream_, waiter_);
 }
 
 }  // namespace rooster::proxy
